@@ -1,0 +1,1 @@
+"""The lane networks and their weights files."""

@@ -1,0 +1,256 @@
+"""ENet-SAD: the ENet encoder-decoder with four encoder stages and a lane existence head.
+
+Sources: "Learning Lightweight Lane Detection CNNs by Self Attention Distillation" (arXiv
+1908.00821), section 4.1 and figure 3, for the stages E1 to E4 and the head; "ENet" (arXiv
+1606.02147), section 3, for the blocks. Encoder activations are PReLU, decoder activations ReLU,
+convolutions in blocks have no bias.
+
+Nothing of self attention distillation is in here: it is a training loss on the outputs of the
+modules `encoder1` to `encoder4` and leaves no trace in the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Callable[[], nn.Module]
+
+
+class ConvNormAct(nn.Sequential):
+    """A convolution, batch norm and, where `activation` is given, an activation."""
+
+    def __init__(self, conv: nn.Module, channels: int, activation: Activation | None) -> None:
+        layers = [conv, nn.BatchNorm2d(channels)]
+        super().__init__(*layers, *([activation()] if activation else []))
+
+
+class InitialBlock(nn.Module):
+    """Halves B×3×H×W to B×C×H/2×W/2: a strided convolution beside a max pooling of the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels - 3, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.activation = nn.PReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = F.max_pool2d(images, 3, stride=2, padding=1)
+        return self.activation(self.norm(torch.cat((self.conv(images), pooled), dim=1)))
+
+
+class Bottleneck(nn.Module):
+    """A residual bottleneck: 1×1 down to a quarter of the channels, `middle`, 1×1 up again.
+
+    The branch is added before the last activation only (ENet, figure 2b). `activate_branch` puts
+    one more activation on the branch before the addition, as ENet-SAD_Pytorch does: it is there to
+    run that project's checkpoints.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        middle: Sequence[nn.Module],
+        activation: Activation,
+        dropout: float,
+        activate_branch: bool,
+    ) -> None:
+        super().__init__()
+        inner = channels // 4
+        self.branch = nn.Sequential(
+            ConvNormAct(nn.Conv2d(channels, inner, 1, bias=False), inner, activation),
+            *(ConvNormAct(conv, inner, activation) for conv in middle),
+            ConvNormAct(
+                nn.Conv2d(inner, channels, 1, bias=False),
+                channels,
+                activation if activate_branch else None,
+            ),
+            nn.Dropout2d(dropout),
+        )
+        self.activation = activation()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.activation(features + self.branch(features))
+
+
+def regular(channels: int, dilation: int = 1) -> list[nn.Module]:
+    """The 3×3 middle of a bottleneck over `channels`, dilated or not."""
+    inner = channels // 4
+    return [nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation, bias=False)]
+
+
+def asymmetric(channels: int) -> list[nn.Module]:
+    """The 5×1 and 1×5 middle of a bottleneck over `channels`."""
+    inner = channels // 4
+    return [
+        nn.Conv2d(inner, inner, (5, 1), padding=(2, 0), bias=False),
+        nn.Conv2d(inner, inner, (1, 5), padding=(0, 2), bias=False),
+    ]
+
+
+class Downsampling(nn.Module):
+    """Halves the resolution by max pooling plus a strided bottleneck branch.
+
+    Returns the features and the pooling indices that the matching `Upsampling` puts back.
+    """
+
+    def __init__(
+        self, channels_in: int, channels: int, dropout: float, activate_branch: bool
+    ) -> None:
+        super().__init__()
+        inner = channels_in // 4
+        self.branch = nn.Sequential(
+            ConvNormAct(nn.Conv2d(channels_in, inner, 2, stride=2, bias=False), inner, nn.PReLU),
+            ConvNormAct(nn.Conv2d(inner, inner, 3, padding=1, bias=False), inner, nn.PReLU),
+            ConvNormAct(
+                nn.Conv2d(inner, channels, 1, bias=False),
+                channels,
+                nn.PReLU if activate_branch else None,
+            ),
+            nn.Dropout2d(dropout),
+        )
+        self.activation = nn.PReLU()
+        self.missing_channels = channels - channels_in
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        pooled, indices = F.max_pool2d(features, 2, stride=2, return_indices=True)
+        padded = F.pad(pooled, (0, 0, 0, 0, 0, self.missing_channels))
+        return self.activation(padded + self.branch(features)), indices
+
+
+class Upsampling(nn.Module):
+    """Doubles the resolution by max unpooling plus a transposed-convolution branch."""
+
+    def __init__(
+        self, channels_in: int, channels: int, dropout: float, activate_branch: bool
+    ) -> None:
+        super().__init__()
+        inner = channels_in // 4
+        self.shortcut = ConvNormAct(nn.Conv2d(channels_in, channels, 1, bias=False), channels, None)
+        self.branch = nn.Sequential(
+            ConvNormAct(nn.Conv2d(channels_in, inner, 1, bias=False), inner, nn.ReLU),
+            ConvNormAct(nn.ConvTranspose2d(inner, inner, 2, stride=2, bias=False), inner, nn.ReLU),
+            ConvNormAct(
+                nn.Conv2d(inner, channels, 1, bias=False),
+                channels,
+                nn.ReLU if activate_branch else None,
+            ),
+            nn.Dropout2d(dropout),
+        )
+        self.activation = nn.ReLU()
+
+    def forward(self, features: Tensor, indices: Tensor) -> Tensor:
+        unpooled = F.max_unpool2d(self.shortcut(features), indices, 2, stride=2)
+        return self.activation(unpooled + self.branch(features))
+
+
+class ExistenceHead(nn.Module):
+    """Lane existence logits B×lanes from the features of the last encoder stage, B×128×H/8×W/8."""
+
+    def __init__(self, lanes: int, input_size: tuple[int, int]) -> None:
+        super().__init__()
+        width, height = input_size
+        self.reduce = nn.Conv2d(128, 1 + lanes, 1)
+        self.hidden = nn.Linear((1 + lanes) * (height // 16) * (width // 16), 128)
+        self.output = nn.Linear(128, lanes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        classes = F.avg_pool2d(self.reduce(features).softmax(dim=1), 2)
+        return self.output(F.relu(self.hidden(classes.flatten(1))))
+
+
+class ENetSAD(nn.Module):
+    """The whole network; `forward` maps normalised RGB images to two kinds of logits.
+
+    lanes: number of lane slots, at least 1.
+    input_size: (width, height) of the images, multiples of 8; the existence head is made for it.
+    shared_encoder: E3 and E4 use E2's blocks, batch norms included.
+    existence: with the existence head; without it `forward` returns segmentation logits and None.
+    activate_branch: see `Bottleneck`.
+    """
+
+    def __init__(
+        self,
+        lanes: int,
+        input_size: tuple[int, int],
+        *,
+        shared_encoder: bool = False,
+        existence: bool = True,
+        activate_branch: bool = False,
+    ) -> None:
+        super().__init__()
+        if lanes < 1:
+            raise ValueError(f"lanes must be at least 1, not {lanes}")
+        if any(side < 16 or side % 8 for side in input_size):
+            raise ValueError(
+                f"input_size {input_size} must be multiples of 8, at least 16, in both sides"
+            )
+        self.lanes = lanes
+        self.input_size = input_size
+        self.shared_encoder = shared_encoder
+        self.activate_branch = activate_branch
+
+        def bottleneck(
+            channels: int, middle: Sequence[nn.Module], activation: Activation, dropout: float
+        ) -> Bottleneck:
+            return Bottleneck(channels, middle, activation, dropout, activate_branch)
+
+        def stage() -> list[nn.Module]:
+            middles = [
+                regular(128),
+                regular(128, dilation=2),
+                asymmetric(128),
+                regular(128, dilation=4),
+                regular(128),
+                regular(128, dilation=8),
+                asymmetric(128),
+                regular(128, dilation=16),
+            ]
+            return [bottleneck(128, middle, nn.PReLU, 0.1) for middle in middles]
+
+        self.initial = InitialBlock(16)
+        self.down1 = Downsampling(16, 64, 0.01, activate_branch)
+        self.encoder1 = nn.Sequential(
+            *(bottleneck(64, regular(64), nn.PReLU, 0.01) for _ in range(4))
+        )
+        self.down2 = Downsampling(64, 128, 0.1, activate_branch)
+        blocks = stage()
+        # Three containers, so that each stage has a module of its own to hook, shared or not.
+        self.encoder2 = nn.Sequential(*blocks)
+        self.encoder3 = nn.Sequential(*(blocks if shared_encoder else stage()))
+        self.encoder4 = nn.Sequential(*(blocks if shared_encoder else stage()))
+
+        self.up2 = Upsampling(256, 64, 0.1, activate_branch)
+        self.decoder2 = nn.Sequential(
+            *(bottleneck(64, regular(64), nn.ReLU, 0.1) for _ in range(2))
+        )
+        self.up1 = Upsampling(64, 16, 0.1, activate_branch)
+        self.decoder1 = bottleneck(16, regular(16), nn.ReLU, 0.1)
+        self.classify = nn.ConvTranspose2d(
+            16, 1 + lanes, 3, stride=2, padding=1, output_padding=1, bias=False
+        )
+        self.existence = ExistenceHead(lanes, input_size) if existence else None
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Segmentation logits B×(1+lanes)×H×W, class 0 background, and existence logits B×lanes.
+
+        images: B×3×H×W, RGB, normalised with the layout's mean and standard deviation.
+        Raises ValueError if H×W is not the network's input size.
+        """
+        width, height = self.input_size
+        if images.shape[1:] != (3, height, width):
+            raise ValueError(
+                f"the network takes images of 3x{height}x{width} (channels x height x width), "
+                f"not {'x'.join(str(n) for n in images.shape[1:])}"
+            )
+        features, indices1 = self.down1(self.initial(images))
+        features, indices2 = self.down2(self.encoder1(features))
+        features3 = self.encoder3(self.encoder2(features))
+        features4 = self.encoder4(features3)
+        features = self.up2(torch.cat((features3, features4), dim=1), indices2)
+        features = self.up1(self.decoder2(features), indices1)
+        segmentation = self.classify(self.decoder1(features))
+        return segmentation, self.existence(features4) if self.existence is not None else None
