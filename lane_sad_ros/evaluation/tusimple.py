@@ -1,0 +1,263 @@
+"""TuSimple lane files and the benchmark's official metric, equal to it in its odd rules too.
+
+Source: the evaluation script and the page "TuSimple Lane Detection Challenge" of the benchmark's
+repository, TuSimple/tusimple-benchmark. A file holds one JSON object per line; a lane is one u per
+row of `h_samples`, in pixels of the image, negative (-2) where the lane has no point.
+
+What surprises in the official rules, and is kept:
+- a row where truth and prediction both have no point counts as right;
+- the distance must be strictly below the tolerance;
+- two true lanes may match the same predicted lane, so the false-positive rate can be negative;
+- with five or more true lanes the worst is left out of the accuracy and one miss is forgiven;
+- without true lanes the accuracy is 0, even where nothing is predicted;
+- more than two lanes too many, or a run time above 200 ms, make accuracy 0, FP 0 and FN 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros.lanes import Lane, Lanes
+
+ABSENT = -2
+TOLERANCE = 20.0  # pixels across the lane, widened by its slope
+MATCHED_ACCURACY = 0.85
+RUN_TIME_LIMIT = 200.0  # milliseconds
+EXTRA_LANES = 2
+_FAR_OFF = -100.0  # stands for "no point" in differences, as in the official script
+
+TRUTH_FIELDS = ("raw_file", "lanes", "h_samples")
+PREDICTION_FIELDS = ("raw_file", "lanes", "run_time")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Means over the images: accuracy in [0, 1], false-positive and false-negative rates.
+
+    fp has no lower bound (see the module's text), fn lies in [0, 1]. `images` is their number.
+    """
+
+    accuracy: float
+    fp: float
+    fn: float
+    images: int
+
+
+def score(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Accuracy, false-positive rate and false-negative rate of one image.
+
+    truth: a record with `lanes` and `h_samples`. prediction: a record with `lanes`, one u per row
+    of the truth's `h_samples`, and `run_time` in milliseconds.
+    Raises ValueError where a lane has another number of rows.
+    """
+    rows = np.asarray(truth["h_samples"], dtype=np.float64)
+    if not len(rows):
+        raise ValueError("h_samples of the truth is empty")
+    true_lanes = _lane_matrix(truth["lanes"], len(rows), "true")
+    lanes = _lane_matrix(prediction["lanes"], len(rows), "predicted")
+    if prediction["run_time"] > RUN_TIME_LIMIT or len(lanes) > len(true_lanes) + EXTRA_LANES:
+        return 0.0, 0.0, 1.0
+
+    tolerances = TOLERANCE / np.cos([_angle(lane, rows) for lane in true_lanes])
+    # Axes: true lane, predicted lane, row.
+    distances = np.abs(_far_off(lanes)[None] - _far_off(true_lanes)[:, None])
+    right = (distances < tolerances[:, None, None]).mean(axis=2)
+    best = right.max(axis=1, initial=0.0)
+
+    matched = int((best >= MATCHED_ACCURACY).sum())
+    missed = len(true_lanes) - matched
+    total = float(best.sum())
+    if len(true_lanes) > 4:
+        missed = max(missed - 1, 0)
+        total -= float(best.min())
+    counted = max(min(len(true_lanes), 4), 1)
+    fp = (len(lanes) - matched) / len(lanes) if len(lanes) else 0.0
+    return total / counted, fp, missed / counted
+
+
+def evaluate(
+    truth_path: str | os.PathLike[str], predictions_path: str | os.PathLike[str]
+) -> Result:
+    """The official figures of a file of predictions, which holds every image of the truth once.
+
+    Raises ValueError with file and line where a line is not a record, and with the image's
+    `raw_file` where its prediction is missing (the official script refuses such a file as well),
+    stands there twice or belongs to no true image.
+    """
+    truths: dict[str, Mapping[str, Any]] = {}
+    for line, record in _numbered_records(truth_path, TRUTH_FIELDS):
+        if record["raw_file"] in truths:
+            raise ValueError(f"{truth_path}:{line}: a second record of {record['raw_file']}")
+        truths[record["raw_file"]] = record
+    if not truths:
+        raise ValueError(f"{truth_path}: no record in this file")
+
+    figures: dict[str, tuple[float, float, float]] = {}
+    for line, record in _numbered_records(predictions_path, PREDICTION_FIELDS):
+        name = record["raw_file"]
+        if name not in truths:
+            raise ValueError(
+                f"{predictions_path}:{line}: {name} is no image of {truth_path}; "
+                "raw_file must be written as there"
+            )
+        if name in figures:
+            raise ValueError(f"{predictions_path}:{line}: a second record of {name}")
+        try:
+            figures[name] = score(truths[name], record)
+        except ValueError as error:
+            raise ValueError(f"{predictions_path}:{line}: {name}: {error}") from error
+    missing = [name for name in truths if name not in figures]
+    if missing:
+        raise ValueError(
+            f"{predictions_path}: no prediction of {len(missing)} of the {len(truths)} images of "
+            f"{truth_path}, first {missing[0]}; an image without lanes needs a record with "
+            '"lanes": []'
+        )
+    accuracy, fp, fn = np.mean(list(figures.values()), axis=0)
+    return Result(float(accuracy), float(fp), float(fn), len(truths))
+
+
+def read_records(
+    path: str | os.PathLike[str], fields: Sequence[str] = TRUTH_FIELDS
+) -> list[dict[str, Any]]:
+    """The records of a label or prediction file, each with at least `fields`; blank lines skipped.
+
+    Raises ValueError naming file and line where one is not JSON, lacks a field or holds lanes that
+    do not fit its own `h_samples`; OSError where the file cannot be read.
+    """
+    return [record for _, record in _numbered_records(path, fields)]
+
+
+def to_record(
+    lanes: Lanes, raw_file: str, h_samples: Sequence[float], run_time_ms: float
+) -> dict[str, Any]:
+    """The prediction record of one image.
+
+    h_samples: rows in pixels of the same image as `lanes`. run_time_ms: of the whole image in
+    milliseconds; the metric fails images above 200. Points are interpolated linearly to the rows,
+    to a hundredth of a pixel; a row beyond a lane's ends or outside the image is absent. Lanes
+    without a point at any row are left out.
+    """
+    rows = np.asarray(h_samples, dtype=np.float64)
+    sampled = (_at_rows(lane, rows, lanes.image_size[0]) for lane in lanes.present)
+    return {
+        "raw_file": raw_file,
+        "lanes": [us for us in sampled if any(u >= 0 for u in us)],
+        "run_time": round(run_time_ms, 3),
+    }
+
+
+def write_predictions(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]]) -> None:
+    """Writes records of `to_record`, one per line; the file appears when it is complete."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for record in records:
+                file.write(json.dumps(record) + "\n")
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _numbered_records(
+    path: str | os.PathLike[str], fields: Sequence[str]
+) -> list[tuple[int, dict[str, Any]]]:
+    """The records with their line numbers, counted from 1."""
+    records = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file of JSON lines ({error.reason})") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); "
+                "each line must be one JSON object"
+            ) from error
+        try:
+            _check(record, fields)
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {error}") from error
+        records.append((number, record))
+    return records
+
+
+def _check(record: Any, fields: Sequence[str]) -> None:
+    if not isinstance(record, dict):
+        raise ValueError(f"a JSON object is needed, not {type(record).__name__}")
+    missing = [field for field in fields if field not in record]
+    if missing:
+        raise ValueError(f"the record lacks {', '.join(missing)}; it needs {', '.join(fields)}")
+    if "raw_file" in fields and not isinstance(record["raw_file"], str):
+        raise ValueError("raw_file must be a string")
+    if "run_time" in fields and not _is_number(record["run_time"]):
+        raise ValueError("run_time must be one number, milliseconds")
+    if "h_samples" in fields and not (_is_numbers(record["h_samples"]) and record["h_samples"]):
+        raise ValueError("h_samples must be a list of numbers, not empty")
+    if "lanes" in fields:
+        lanes = record["lanes"]
+        if not (isinstance(lanes, list) and all(_is_numbers(lane) for lane in lanes)):
+            raise ValueError("lanes must be a list of lists of numbers")
+        if "h_samples" in fields:
+            _lane_matrix(lanes, len(record["h_samples"]), "true")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_number(item) for item in value)
+
+
+def _lane_matrix(lanes: Sequence[Sequence[float]], rows: int, whose: str) -> NDArray[np.float64]:
+    """Lanes×rows."""
+    for index, lane in enumerate(lanes):
+        if len(lane) != rows:
+            raise ValueError(
+                f"{whose} lane {index} has {len(lane)} values where h_samples has {rows} rows"
+            )
+    return np.array(lanes, dtype=np.float64).reshape(len(lanes), rows)
+
+
+def _far_off(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(lanes >= 0, lanes, _FAR_OFF)
+
+
+def _angle(lane: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
+    """The angle of the line fitted through a lane's points, radians from the vertical."""
+    us, vs = lane[lane >= 0], rows[lane >= 0]
+    if len(us) < 2:
+        return 0.0
+    # The official fit solves the same centred least-squares problem; a closed form would differ in
+    # the last bit and so decide points exactly at the tolerance otherwise.
+    slope = np.linalg.lstsq((vs - vs.mean())[:, None], us - us.mean(), rcond=None)[0]
+    return float(np.arctan(slope[0]))
+
+
+def _at_rows(lane: Lane, rows: NDArray[np.float64], width: int) -> list[float]:
+    """The lane's u at each row, `ABSENT` beyond its ends and outside the image."""
+    if not len(lane.points):
+        return [ABSENT] * len(rows)
+    points = lane.points[np.argsort(lane.points[:, 1], kind="stable")].astype(np.float64)
+    us = np.interp(rows, points[:, 1], points[:, 0])
+    # Half a pixel: rows of a scaled image come back from float arithmetic.
+    within = (rows >= points[0, 1] - 0.5) & (rows <= points[-1, 1] + 0.5)
+    within &= (us >= -0.5) & (us < width - 0.5)
+    return [
+        round(max(float(u), 0.0), 2) if valid else ABSENT
+        for u, valid in zip(us, within, strict=True)
+    ]
