@@ -1,0 +1,238 @@
+"""Lanes on pictures: overlays for people to look at, and sheets of them.
+
+Images are H×W×3 uint8 in BGR order. Everything is scaled to the image, so that an overlay of a
+320-pixel picture and of a full-HD one look alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros.lanes import Lane, Lanes
+
+Image = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Colours of Okabe and Ito's palette, told apart by colour-blind readers too; BGR. The ego pair,
+# first in each row, has the two that stand out most from asphalt by day and by night.
+_LEFT: tuple[Colour, ...] = ((255, 200, 40), (115, 190, 0), (200, 114, 0))
+_RIGHT: tuple[Colour, ...] = ((0, 159, 255), (200, 110, 220), (66, 228, 240))
+_MIDDLE: Colour = (255, 255, 255)
+_EGO_FILL: Colour = (150, 220, 120)
+_CASING: Colour = (20, 20, 20)
+_FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws between pixels with
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def slot_colour(slot: int, slots: int) -> Colour:
+    """The BGR colour of lane slot `slot` of `slots`, counted from the left.
+
+    The colour tells the side and the distance from the ego lane, so that right_1 looks the same
+    with four slots and with six. The middle of an odd number of slots is white.
+    """
+    if not 0 <= slot < slots:
+        raise ValueError(f"slot {slot} is not one of {slots} slots")
+    if slots % 2 and slot == slots // 2:
+        return _MIDDLE
+    if slot < slots // 2:
+        return _LEFT[(slots // 2 - 1 - slot) % len(_LEFT)]
+    return _RIGHT[(slot - (slots + 1) // 2) % len(_RIGHT)]
+
+
+def slot_label(slot: int, slots: int) -> str:
+    """The short name of a slot: L1 and R1 bound the ego lane, L2, L3 ... lie further out."""
+    if not 0 <= slot < slots:
+        raise ValueError(f"slot {slot} is not one of {slots} slots")
+    if slots % 2 and slot == slots // 2:
+        return "M"
+    if slot < slots // 2:
+        return f"L{slots // 2 - slot}"
+    return f"R{slot - (slots + 1) // 2 + 1}"
+
+
+def draw_lanes(image: Image, lanes: Lanes, *, copy: bool = True) -> Image:
+    """Draw lanes and their existence flags on an image.
+
+    image: H×W×3 uint8 BGR. It may have another size than the one `lanes` refers to: points are
+        scaled.
+    copy: leave `image` as it is and draw on a copy; false draws into `image` and returns it.
+
+    Every lane that exists is a line that narrows with the distance and fades with its
+    probability; the ego lane between the two slots in the middle is lightly filled when both
+    exist. A strip at the top shows every slot with its probability, absent ones in grey.
+    Raises ValueError if `image` is not such an array.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f"an overlay needs an H×W×3 uint8 image, not {image.dtype} of shape {image.shape}"
+        )
+    canvas = np.array(image, order="C") if copy else image
+    height, width = canvas.shape[:2]
+    scale = np.array([width / lanes.image_size[0], height / lanes.image_size[1]])
+    lines = {
+        lane.slot: _smooth(lane.points[:, :2] * scale) for lane in lanes.present if len(lane.points)
+    }
+    slots = len(lanes.lanes)
+
+    left, right = slots // 2 - 1, (slots + 1) // 2
+    if left in lines and right in lines:
+        _fill_between(canvas, lines[left], lines[right])
+    # Outer lanes first: where lines meet towards the horizon, the ego pair lies on top.
+    for lane in sorted(lanes.lanes, key=lambda lane: -abs(2 * lane.slot - slots + 1)):
+        if lane.slot in lines:
+            is_ego = lane.slot in (left, right)
+            colour = slot_colour(lane.slot, slots)
+            _draw_line(canvas, lines[lane.slot], colour, lane.probability, is_ego)
+    _draw_legend(canvas, lanes.lanes)
+    return canvas
+
+
+def contact_sheet(
+    images: Sequence[Image], titles: Sequence[str], *, columns: int | None = None, width: int = 1920
+) -> Image:
+    """Images in a grid with a title under each, as one image.
+
+    images: H×W×3 uint8 BGR of any sizes; all are scaled to the width of a cell.
+    columns: of the grid; None chooses by the number of images.
+    width: of the sheet in pixels, about.
+    Raises ValueError without images or if there is not one title for each.
+    """
+    if not images:
+        raise ValueError("a contact sheet needs at least one image")
+    if len(images) != len(titles):
+        raise ValueError(f"{len(images)} images need as many titles, not {len(titles)}")
+    if columns is None:
+        columns = min(len(images), max(1, round(math.sqrt(len(images)))))
+    gap = 8
+    cell_width = max(16, (width - gap) // columns - gap)
+    font_scale = cell_width / 1100
+    (_, text_height), baseline = cv2.getTextSize("Lg", _FONT, font_scale, 1)
+    title_height = text_height + baseline + 8
+    cells = []
+    for image, title in zip(images, titles, strict=True):
+        cell_height = max(1, round(cell_width * image.shape[0] / image.shape[1]))
+        picture = cv2.resize(image, (cell_width, cell_height), interpolation=cv2.INTER_AREA)
+        cell = np.full((cell_height + title_height, cell_width, 3), 24, np.uint8)
+        cell[:cell_height] = picture
+        origin = (2, cell_height + text_height + 4)
+        cv2.putText(cell, title, origin, _FONT, font_scale, (225, 225, 225), 1, cv2.LINE_AA)
+        cells.append(cell)
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(cell.shape[0] for cell in row) + gap for row in rows]
+    sheet = np.full((sum(heights) + gap, columns * (cell_width + gap) + gap, 3), 24, np.uint8)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for index, cell in enumerate(row):
+            left = gap + index * (cell_width + gap)
+            sheet[top : top + cell.shape[0], left : left + cell_width] = cell
+        top += height
+    return sheet
+
+
+def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """N×2 points with up to 7 more between two of them, on a Catmull-Rom curve."""
+    if len(points) < 3:
+        return points
+    first, last = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
+    padded = np.concatenate([first, points, last])
+    before, start, stop, after = (padded[i : len(padded) - 3 + i, None] for i in range(4))
+    longest = float(np.abs(np.diff(points, axis=0)).max())
+    parts = int(np.clip(math.ceil(longest / 6), 1, 8))
+    t = np.arange(parts)[None, :, None] / parts
+    slope = stop - before
+    bend = 2 * before - 5 * start + 4 * stop - after
+    twist = 3 * (start - stop) + after - before
+    curve = start + 0.5 * t * (slope + t * (bend + t * twist))
+    return np.concatenate([curve.reshape(-1, 2), points[-1:]])
+
+
+def _draw_line(
+    canvas: Image, line: NDArray[np.float64], colour: Colour, probability: float, is_ego: bool
+) -> None:
+    """A ribbon along the line with a dark casing, which keeps it readable on bright ground."""
+    height = canvas.shape[0]
+    near = max(2.0, height / (95 if is_ego else 150))
+    casing = max(0.8, height / 600)
+    if len(line) == 1:
+        line = np.concatenate([line - (0, near / 2), line + (0, near / 2)])
+    # Like the painted line, the drawn one is widest at the bottom of the image.
+    share = np.clip(line[:, 1] / height, 0.0, 1.0) ** 2
+    half = 0.5 * near * (0.3 + 0.7 * share)
+    outlines = [(_ribbon(line, half + casing), _CASING), (_ribbon(line, half), colour)]
+    _paint(canvas, outlines, alpha=float(np.clip(0.25 + 0.75 * probability, 0.25, 1.0)))
+
+
+def _ribbon(line: NDArray[np.float64], half: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The outline, M×2, of a line N×2 that is `half` pixels, N, wide to each side."""
+    along = np.gradient(line, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1) * half[:, None]
+    return np.concatenate([line + across, (line - across)[::-1]])
+
+
+def _fill_between(canvas: Image, left: NDArray[np.float64], right: NDArray[np.float64]) -> None:
+    """Tint the ego lane over the rows that both its lines cover."""
+    left, right = (_down_the_side(line, canvas) for line in (left, right))
+    top, bottom = max(left[0, 1], right[0, 1]), min(left[-1, 1], right[-1, 1])
+    if bottom <= top:
+        return
+    rows = np.linspace(top, bottom, 48)
+    left_side = np.stack([np.interp(rows, left[:, 1], left[:, 0]), rows], axis=1)
+    right_side = np.stack([np.interp(rows, right[:, 1], right[:, 0]), rows], axis=1)
+    _paint(canvas, [(np.concatenate([left_side, right_side[::-1]]), _EGO_FILL)], alpha=0.2)
+
+
+def _down_the_side(line: NDArray[np.float64], canvas: Image) -> NDArray[np.float64]:
+    """The line from top to bottom; one that leaves the image at its side goes on along the side."""
+    height, width = canvas.shape[:2]
+    line = line[np.argsort(line[:, 1])]
+    margin = 0.02 * width
+    u, v = line[-1]
+    if margin < u < width - 1 - margin:
+        return line
+    side = 0 if u <= margin else width - 1
+    return np.concatenate([line, [(side, v), (side, height - 1)]])
+
+
+def _paint(canvas: Image, outlines: list[tuple[NDArray[np.float64], Colour]], alpha: float) -> None:
+    """Fill anti-aliased outlines, M×2 of (u, v), over each other, then blend them in at `alpha`."""
+    corners = np.concatenate([outline for outline, _ in outlines])
+    limits = np.array(canvas.shape[1::-1])
+    low = np.clip(np.floor(corners.min(axis=0)) - 2, 0, limits).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0)) + 3, 0, limits).astype(int)
+    part = canvas[low[1] : high[1], low[0] : high[0]]
+    if part.size == 0:
+        return
+    layer = part.copy()
+    for outline, colour in outlines:
+        fixed = np.rint((outline - low) * 2**_FRACTION_BITS).astype(np.int32)
+        cv2.fillPoly(layer, [fixed], colour, cv2.LINE_AA, _FRACTION_BITS)
+    part[:] = cv2.addWeighted(layer, alpha, part, 1 - alpha, 0)
+
+
+def _draw_legend(canvas: Image, lanes: Sequence[Lane]) -> None:
+    """One cell for each slot, from left to right: a disc, full if the lane exists; name; chance."""
+    height, width = canvas.shape[:2]
+    cell = min(width / (len(lanes) + 0.5), width / 11, 220.0)
+    font_scale = cell / 185
+    thickness = max(1, round(font_scale * 1.6))
+    strip_height = round(cell * 0.32)
+    left, top = round((width - cell * len(lanes)) / 2), max(1, round(height / 90))
+    strip = canvas[top : top + strip_height, left : left + round(cell * len(lanes))]
+    if strip_height < 6 or strip.size == 0:
+        return  # too small a picture to read anything
+    strip[:] = cv2.addWeighted(strip, 0.3, np.full_like(strip, 16), 0.7, 0)
+    for index, lane in enumerate(lanes):
+        colour = slot_colour(lane.slot, len(lanes)) if lane.exists else (130, 130, 130)
+        centre = (round((index + 0.13) * cell), strip_height // 2)
+        radius = max(2, round(cell * 0.075))
+        cv2.circle(strip, centre, radius, colour, -1 if lane.exists else 1, cv2.LINE_AA)
+        text = f"{slot_label(lane.slot, len(lanes))} {100 * lane.probability:.0f}%"
+        origin = (round((index + 0.26) * cell), round(strip_height / 2 + font_scale * 10))
+        ink = (245, 245, 245) if lane.exists else (150, 150, 150)
+        cv2.putText(strip, text, origin, _FONT, font_scale, ink, thickness, cv2.LINE_AA)
