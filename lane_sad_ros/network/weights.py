@@ -1,0 +1,378 @@
+"""Weights files: safetensors that say what they are, and checkpoints of other projects.
+
+A weights file holds the tensors of one network and, in its metadata under `lane_sad`, one JSON
+object: format (number of this format), network (arch, shared_encoder, activate_branch, existence),
+layout (`LaneLayout`), training (how and on what it was trained) and figures (what it measured).
+A reader needs no other file. Nothing here runs code out of a file: safetensors holds numbers
+only, and checkpoints are opened with PyTorch's restricted reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lane_sad_ros.lanes import CULANE, SLOTS_4, SLOTS_6, LaneLayout
+from lane_sad_ros.network.enet import ENetSAD
+
+FORMAT = 1
+ARCHITECTURE = "enet_sad"
+SHIPPED_NAME = "enet_sad_tusimple.safetensors"
+_KEY = "lane_sad"
+_SECTIONS = ("network", "layout", "training", "figures")
+# A zip archive (torch.save) and the first bytes of a binary pickle.
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+class WeightsError(ValueError):
+    """A weights file is missing or cannot be used; the message names file, fault and remedy."""
+
+
+def default_weights_path() -> Path:
+    """The weights that ship with the package, `weights/enet_sad_tusimple.safetensors`.
+
+    Looked for in this order: `weights/` inside the package (pip), `weights/` beside the package
+    (source tree), `share/lane_sad_ros/weights/` under any folder above the package (colcon,
+    system install), the same under each entry of AMENT_PREFIX_PATH.
+    Raises WeightsError where it is in none of them.
+    """
+    module = Path(__file__)
+    installed = Path("share", "lane_sad_ros", "weights")
+    folders = [module.parents[1] / "weights", module.parents[2] / "weights"]
+    folders += [parent / installed for parent in module.parents]
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    folders += [Path(prefix) / installed for prefix in prefixes if prefix]
+    for folder in folders:
+        if (folder / SHIPPED_NAME).is_file():
+            return folder / SHIPPED_NAME
+    raise WeightsError(
+        f"{SHIPPED_NAME}: the shipped weights are not installed with lane_sad_ros (looked in "
+        f"{folders[0]}, {folders[1]} and share/lane_sad_ros/weights of the install prefixes); "
+        "reinstall the package or name a weights file"
+    )
+
+
+def save_network(
+    path: str | os.PathLike[str],
+    network: ENetSAD,
+    layout: LaneLayout,
+    training: Mapping[str, Any],
+    figures: Mapping[str, Any],
+) -> None:
+    """Writes `network` with its layout, how it was trained and its measured figures (JSON values).
+
+    The file is replaced when the new one is complete. Raises ValueError where the network has
+    other lanes or another input size than the layout.
+    """
+    if (network.lanes, network.input_size) != (len(layout.slots), layout.input_size):
+        raise ValueError(
+            f"a network of {network.lanes} lanes at {_size(network.input_size)} does not belong to "
+            f"a layout of {len(layout.slots)} slots at {_size(layout.input_size)}"
+        )
+    metadata = {
+        "format": FORMAT,
+        "network": {
+            "arch": ARCHITECTURE,
+            "shared_encoder": network.shared_encoder,
+            "activate_branch": network.activate_branch,
+            "existence": network.existence is not None,
+        },
+        "layout": json.loads(layout.to_json()),
+        "training": dict(training),
+        "figures": dict(figures),
+    }
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in _stored(network).items()}
+    content = safetensors.torch.save(tensors, {_KEY: json.dumps(metadata)})
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_network(path: str | os.PathLike[str]) -> ENetSAD:
+    """The network of a weights file, on the CPU in evaluation mode. Raises WeightsError."""
+    return load(path)[0]
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object of a weights file (see the module's text). Raises WeightsError."""
+    with _open(Path(path)) as file:
+        return _metadata(Path(path), file)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[ENetSAD, LaneLayout, dict[str, Any]]:
+    """The network (on the CPU, in evaluation mode), its layout and the file's metadata.
+
+    Raises WeightsError where the file is missing, is no weights file, is incomplete, or its
+    tensors are not those of its layout.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        metadata = _metadata(path, file)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        layout = LaneLayout.from_json(json.dumps(metadata["layout"]))
+        options = {
+            name: bool(metadata["network"][name])
+            for name in ("shared_encoder", "activate_branch", "existence")
+        }
+    except (KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: its description cannot be used ({error}); get the file again or train it anew"
+        ) from error
+    network = ENetSAD(len(layout.slots), layout.input_size, **options)
+    _fill(path, network, tensors, f"layout {layout.name} at {_size(layout.input_size)}")
+    return network, layout, metadata
+
+
+def import_checkpoint(
+    path: str | os.PathLike[str], input_size: tuple[int, int], layout: LaneLayout = CULANE
+) -> tuple[ENetSAD, LaneLayout]:
+    """A network trained with ENet-SAD_Pytorch (InhwanBae) and the layout to run it with.
+
+    path: its `.pth` checkpoint (the state under `net`) or a bare state_dict, from DataParallel or
+    not, with shared or separate encoders. input_size: (width, height) it was trained at.
+    layout: camera and decoding; the returned layout has the checkpoint's number of slots, the
+    given input size and the whole image as crop, as that project trains.
+
+    The network activates the branch before the addition, as that project's does, and gives
+    existence logits where that project's gives their sigmoid. Raises WeightsError.
+    """
+    path = Path(path)
+    tensors = _checkpoint_tensors(path)
+    by_stage = [
+        {name[len(stage) :]: tensor for name, tensor in tensors.items() if name.startswith(stage)}
+        for stage in ("encoder2.", "encoder3.", "encoder4.")
+    ]
+    shared = all(
+        not other
+        or (
+            other.keys() == by_stage[0].keys()
+            and all(torch.equal(tensor, by_stage[0][name]) for name, tensor in other.items())
+        )
+        for other in by_stage[1:]
+    )
+    if shared:
+        tensors = {n: t for n, t in tensors.items() if not n.startswith(("encoder3.", "encoder4."))}
+
+    try:
+        lanes = len(tensors["existence.output.weight"])
+        classes = tensors["classify.weight"].shape[1]
+        head_inputs = tensors["existence.hidden.weight"].shape[1]
+    except KeyError as error:
+        raise WeightsError(
+            f"{path}: lacks the output layers of ENet-SAD_Pytorch ({error}); "
+            "only its checkpoints can be imported"
+        ) from error
+    if classes != 1 + lanes:
+        raise WeightsError(
+            f"{path}: {classes} segmentation classes for {lanes} lanes; a checkpoint with "
+            f"{1 + lanes} classes is needed (models for BDD100K tell no lanes apart)"
+        )
+    layout = dataclasses.replace(
+        layout,
+        slots=_slots(lanes),
+        crop=(0, 0, *layout.image_size),
+        input_size=input_size,
+    )
+    network = ENetSAD(lanes, input_size, shared_encoder=shared, activate_branch=True)
+    if network.existence is not None and network.existence.hidden.in_features != head_inputs:
+        raise WeightsError(
+            f"{path}: its existence head has {head_inputs} inputs where the input size "
+            f"{_size(input_size)} gives {network.existence.hidden.in_features}; "
+            "name the size it was trained at"
+        )
+    _fill(path, network, tensors, f"ENet-SAD with {lanes} lanes at {_size(input_size)}")
+    return network, layout
+
+
+def _stored(network: ENetSAD) -> dict[str, Tensor]:
+    """The tensors a file holds: all, but those of a shared encoder once."""
+    repeated = ("encoder3.", "encoder4.") if network.shared_encoder else ()
+    return {n: t for n, t in network.state_dict().items() if not n.startswith(repeated)}
+
+
+def _fill(path: Path, network: ENetSAD, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Copies a file's tensors into a new network and sets it to evaluation mode."""
+    wanted = _stored(network)
+    faults = [f"{name} missing" for name in wanted if name not in tensors]
+    faults += [f"{name} unknown" for name in tensors if name not in wanted]
+    faults += [
+        f"{name} is {_size(tensors[name].shape)} instead of {_size(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise WeightsError(
+            f"{path}: its tensors are not those of {what}: {', '.join(faults[:3])}{more}; "
+            "use weights made for this layout"
+        )
+    network.load_state_dict(dict(tensors), strict=False)  # a shared encoder is stored once
+    network.eval()
+
+
+def _open(path: Path) -> Any:
+    """The opened safetensors file."""
+    _check_is_file(path)
+    try:
+        return safetensors.safe_open(path, framework="pt")
+    except safetensors.SafetensorError as error:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if start.startswith(_PICKLE_STARTS):
+            raise WeightsError(
+                f"{path}: a PyTorch checkpoint, not safetensors; "
+                f"convert it with `lane_sad weights import {path} OUT.safetensors`"
+            ) from error
+        raise WeightsError(
+            f"{path}: not a complete safetensors file ({error}); get or copy it again"
+        ) from error
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.exists():
+        raise WeightsError(f"{path}: no such weights file; check the path")
+    if not path.is_file():
+        raise WeightsError(f"{path}: a folder; name the weights file in it")
+    if not os.access(path, os.R_OK):
+        raise WeightsError(f"{path}: no permission to read it; change its mode or owner")
+
+
+def _metadata(path: Path, file: Any) -> dict[str, Any]:
+    text = (file.metadata() or {}).get(_KEY)
+    if text is None:
+        raise WeightsError(
+            f"{path}: safetensors without the description `{_KEY}` in its metadata, so not weights "
+            "of this project; use a file of `lane_sad weights import` or of `python -m training`"
+        )
+    try:
+        metadata = json.loads(text)
+        version, architecture = metadata["format"], metadata["network"]["arch"]
+        complete = all(isinstance(metadata[section], dict) for section in _SECTIONS)
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{path}: its description `{_KEY}` cannot be read ({error}); get the file again"
+        ) from error
+    if version != FORMAT:
+        raise WeightsError(
+            f"{path}: weights of format {version}, this version reads format {FORMAT}; "
+            "install the version of lane_sad_ros that wrote them"
+        )
+    if architecture != ARCHITECTURE:
+        raise WeightsError(
+            f"{path}: a network of architecture {architecture!r}; only {ARCHITECTURE!r} is known"
+        )
+    if not complete:
+        raise WeightsError(f"{path}: its description `{_KEY}` is damaged; get the file again")
+    return metadata  # type: ignore[no-any-return]
+
+
+def _size(numbers: Iterable[int]) -> str:
+    return "x".join(str(number) for number in numbers)
+
+
+def _slots(lanes: int) -> tuple[str, ...]:
+    """Slot names of `lanes` lanes from left to right around the ego lane."""
+    known = {2: SLOTS_6[2:4], 4: SLOTS_4, 6: SLOTS_6}
+    return known.get(lanes) or tuple(f"lane_{number}" for number in range(1, lanes + 1))
+
+
+# ENet-SAD_Pytorch's names of blocks and layers, and ours.
+_BLOCKS = {
+    "initial_block": "initial",
+    "downsample1": "down1",
+    "downsample2": "down2",
+    "upsample4_0": "up2",
+    "regular4_1": "decoder2.0",
+    "regular4_2": "decoder2.1",
+    "upsample5_0": "up1",
+    "regular5_1": "decoder1",
+    "transposed_conv": "classify",
+    "exist.0": "existence.reduce",
+    "fc.0": "existence.hidden",
+    "fc.2": "existence.output",
+}
+_LAYERS = {
+    "main_branch": "conv",
+    "batch_norm": "norm",
+    "out_activation": "activation",
+    "main_conv1": "shortcut",
+    "ext_conv1": "branch.0",
+    "ext_tconv1": "branch.1.0",
+    "ext_tconv1_bnorm": "branch.1.1",
+}
+
+
+def _our_name(name: str) -> str | None:
+    """Our name of a tensor of ENet-SAD_Pytorch, None where it is none of the network's."""
+    stage = re.fullmatch(r"encoder([1-4])\.[a-z]+\d_(\d)\.(.+)", name)
+    if stage:
+        block, rest = f"encoder{stage[1]}.{int(stage[2]) - 1}", stage[3]
+    else:
+        found = next((block for block in _BLOCKS if name.startswith(f"{block}.")), None)
+        if found is None:
+            return None
+        block, rest = _BLOCKS[found], name[len(found) + 1 :]
+    # Layers are counted on along the branch: an asymmetric middle is two, in one container there.
+    asymmetric = "asymmetric" in name
+    middle = re.fullmatch(r"ext_conv2\.(\d)\.(.+)", rest)
+    if middle and not block.startswith("up"):
+        position = int(middle[1])
+        return f"{block}.branch.{1 + position // 3}.{position % 3}.{middle[2]}"
+    layers = {
+        **_LAYERS,
+        "ext_conv2": "branch.2",
+        "ext_conv3": "branch.3" if asymmetric else "branch.2",
+    }
+    layer, _, parameter = rest.partition(".")
+    return ".".join(part for part in (block, layers.get(layer, layer), parameter) if part)
+
+
+def _checkpoint_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of an ENet-SAD_Pytorch checkpoint under our names."""
+    _check_is_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: holds more than tensors and plain values, or is no PyTorch checkpoint, and "
+            "is not opened for safety; save its state_dict alone with torch.save"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: not a complete PyTorch checkpoint ({str(error).splitlines()[0]}); "
+            "get or copy it again"
+        ) from error
+    state = content.get("net", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise WeightsError(
+            f"{path}: no state_dict, neither under `net` nor as the whole file; "
+            "only checkpoints of ENet-SAD_Pytorch can be imported"
+        )
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        name = name.removeprefix("module.")
+        if name.startswith(("ce_loss.", "bce_loss.")):  # class weights of the loss
+            continue
+        ours = _our_name(name)
+        if ours is None:
+            raise WeightsError(
+                f"{path}: tensor {name} is not one of ENet-SAD_Pytorch's network; "
+                "only its checkpoints can be imported"
+            )
+        tensors[ours] = tensor
+    return tensors
