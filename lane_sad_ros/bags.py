@@ -1,0 +1,193 @@
+"""Bags without ROS: image topics read from them, lane topics written into them.
+
+Reads rosbag1 (.bag), and rosbag2 as a folder with its metadata.yaml or as one .db3 or .mcap file.
+Writes one .mcap or .db3 file, which `ros2 bag play`, RViz's and Foxglove's readers take as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag1 import Reader as Reader1
+from rosbags.rosbag2 import Reader as Reader2
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+BAG_SUFFIXES = (".bag", ".db3", ".mcap")
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_STORAGE = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
+
+
+class BagError(ValueError):
+    """A bag that cannot be read or written; the text is one line for the user."""
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path looks like a bag: by its ending, or a folder by its metadata.yaml."""
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or _storage_files(path) != []
+    return path.suffix in BAG_SUFFIXES
+
+
+def message_folder() -> Path:
+    """The folder with this package's .msg files, of an installation or of the source tree.
+
+    Raises BagError where there is none.
+    """
+    package = Path(__file__).parent
+    places = [package.parent / "msg"]
+    places += [parent / "share" / package.name / "msg" for parent in package.parents]
+    for place in places:
+        if any(place.glob("*.msg")):
+            return place
+    raise BagError(
+        f"no message definitions of {package.name} beside {package} or in a share folder above it; "
+        "install the whole package"
+    )
+
+
+@functools.cache
+def types() -> Typestore:
+    """The ROS 2 message types, with those of this package; `types().types[name]` is a class."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    definitions: dict[str, Any] = {}
+    for file in sorted(message_folder().glob("*.msg")):
+        name = f"{Path(__file__).parent.name}/msg/{file.stem}"
+        definitions.update(get_types_from_msg(file.read_text(encoding="utf-8"), name))
+    store.register(definitions)
+    return store
+
+
+class ImageTopic:
+    """The messages of one image topic of a bag, in the order of the recording.
+
+    Iterating gives (time of recording in nanoseconds, message); it may be done several times.
+    topic, type: its name, one of IMAGE_TYPES. count: of messages. rate: Hz, about.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], topic: str | None = None) -> None:
+        """topic: may be left out where the bag has one image topic only.
+
+        Raises BagError if the bag cannot be read or has no such topic.
+        """
+        self.path = Path(path)
+        with _reading(self.path) as reader:
+            counts: dict[str, int] = {}
+            kinds: dict[str, str] = {}
+            for connection in reader.connections:
+                if connection.msgtype in IMAGE_TYPES:
+                    kinds[connection.topic] = connection.msgtype
+                    counts[connection.topic] = counts.get(connection.topic, 0) + connection.msgcount
+            span = 1e-9 * (reader.end_time - reader.start_time)
+            others = sorted({connection.topic for connection in reader.connections})
+        known = ", ".join(
+            f"{name} ({kinds[name].rsplit('/', 1)[1]}, {counts[name]} messages)"
+            for name in sorted(kinds)
+        )
+        if not kinds:
+            held = f"its topics are {', '.join(others)}" if others else "it has no topics at all"
+            raise BagError(f"{self.path}: no image topic in this bag; {held}")
+        if topic is None:
+            filled = [name for name in kinds if counts[name]] or list(kinds)
+            if len(filled) > 1:
+                raise BagError(f"{self.path}: several image topics, name one of them: {known}")
+            topic = filled[0]
+        if topic not in kinds:
+            raise BagError(f"{self.path}: no image topic {topic}; the bag has {known}")
+        if not counts[topic]:
+            raise BagError(f"{self.path}: no message on {topic}")
+        self.topic = topic
+        self.type = kinds[topic]
+        self.count = counts[topic]
+        # Over the whole bag: the span of the topic alone would take reading all of it.
+        self.rate = (self.count - 1) / span if self.count > 1 and span > 0 else 1.0
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        is_ros1 = self.path.suffix == ".bag"
+        with _reading(self.path) as reader:
+            connections = [c for c in reader.connections if c.topic == self.topic]
+            for connection, time, data in reader.messages(connections):
+                yield time, _deserialize(data, connection, is_ros1)
+
+
+class BagWriter:
+    """Adds messages to a bag that `writing_bag` has opened."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._connections: dict[str, Connection] = {}
+
+    def write(self, topic: str, message: Any, time_ns: int) -> None:
+        """Adds a message made of a class of `types()`; time_ns is that of its recording."""
+        name = message.__msgtype__
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(topic, name, typestore=types())
+        data = types().serialize_cdr(message, name)
+        self._writer.write(self._connections[topic], time_ns, data)
+
+
+@contextmanager
+def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
+    """Writes one .mcap or .db3 file, which appears under its name when the block has ended.
+
+    Where the block raises, nothing is left of it. Raises BagError for another ending.
+    """
+    path = Path(path)
+    if path.suffix not in _STORAGE:
+        raise BagError(f"{path}: a bag to write must end in .mcap or .db3")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # rosbags makes a folder with one storage file in it; the file alone is a bag as well.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        bag = Path(folder, "bag")
+        plugin = _STORAGE[path.suffix]
+        with Writer(bag, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
+            yield BagWriter(writer)
+        (written,) = _storage_files(bag)
+        os.replace(written, path)
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix in _STORAGE)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Reader1 | Reader2]:
+    """An open reader; whatever goes wrong with the bag while it is used is a BagError."""
+    if not path.exists():
+        raise BagError(f"{path}: no such bag")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise BagError(
+            f"{path}: no metadata.yaml beside {_storage_files(path)[0].name}; name that file, or "
+            f"run ros2 bag reindex {path}"
+        )
+    try:
+        with Reader1(path) if path.suffix == ".bag" else Reader2(path) as reader:
+            yield reader
+    except (BagError, GeneratorExit):
+        raise
+    # A damaged file can surface as nearly anything out of the parsers of three formats.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BagError(
+            f"{path}: not a whole bag ({reason}); if its recording was cut short, repair it with "
+            + ("rosbag reindex" if path.suffix == ".bag" else "ros2 bag reindex or mcap recover")
+        ) from error
+
+
+@functools.cache
+def _ros1_types() -> Typestore:
+    return get_typestore(Stores.ROS1_NOETIC)
+
+
+def _deserialize(data: bytes, connection: Connection, is_ros1: bool) -> Any:
+    if is_ros1:
+        return _ros1_types().deserialize_ros1(data, connection.msgtype)
+    return types().deserialize_cdr(data, connection.msgtype)

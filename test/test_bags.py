@@ -1,0 +1,203 @@
+import sqlite3
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from lane_sad_ros import bags
+
+ROS1 = get_typestore(Stores.ROS1_NOETIC)
+
+
+def header(stamp_ns, frame_id="cam", store=None):
+    types = (store or bags.types()).types
+    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    extra = {"seq": 0} if store is ROS1 else {}
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id, **extra)
+
+
+def image_message(pixels, stamp_ns, store=None):
+    height, width = pixels.shape[:2]
+    return (store or bags.types()).types["sensor_msgs/msg/Image"](
+        header=header(stamp_ns, store=store),
+        height=height,
+        width=width,
+        encoding="bgr8",
+        is_bigendian=0,
+        step=3 * width,
+        data=pixels.reshape(-1),
+    )
+
+
+def pictures(count=3):
+    return [np.full((4, 6, 3), 10 * index, np.uint8) for index in range(count)]
+
+
+def write_images(path, topics=("/camera/image",), count=3):
+    with bags.writing_bag(path) as writer:
+        for index, pixels in enumerate(pictures(count)):
+            for topic in topics:
+                stamp = 10**18 + index * 50_000_000
+                writer.write(topic, image_message(pixels, stamp), stamp + 5)
+    return path
+
+
+def write_rosbag1(path, count=3):
+    with Writer1(path) as writer:
+        connection = writer.add_connection("/camera/image", "sensor_msgs/msg/Image", typestore=ROS1)
+        for index, pixels in enumerate(pictures(count)):
+            stamp = 10**18 + index * 50_000_000
+            data = ROS1.serialize_ros1(image_message(pixels, stamp, ROS1), connection.msgtype)
+            writer.write(connection, stamp + 5, data)
+    return path
+
+
+def write_folder(path, plugin):
+    with Writer(path, version=8, storage_plugin=plugin) as writer:
+        kind = "sensor_msgs/msg/Image"
+        connection = writer.add_connection("/camera/image", kind, typestore=bags.types())
+        for index, pixels in enumerate(pictures()):
+            stamp = 10**18 + index * 50_000_000
+            data = bags.types().serialize_cdr(image_message(pixels, stamp), kind)
+            writer.write(connection, stamp + 5, data)
+    return path
+
+
+@pytest.fixture(params=["mcap", "db3", "bag", "folder of mcap", "folder of db3"])
+def bag(request, tmp_path):
+    if request.param == "bag":
+        return write_rosbag1(tmp_path / "a.bag")
+    if request.param.startswith("folder"):
+        plugin = StoragePlugin.MCAP if "mcap" in request.param else StoragePlugin.SQLITE3
+        return write_folder(tmp_path / "a", plugin)
+    return write_images(tmp_path / f"a.{request.param}")
+
+
+def test_images_come_back_as_they_were_written(bag):
+    assert bags.is_bag(bag)
+    topic = bags.ImageTopic(bag)
+    assert (topic.topic, topic.type, topic.count) == ("/camera/image", bags.IMAGE_TYPES[0], 3)
+    assert topic.rate == pytest.approx(20, rel=0.01)
+    for _ in range(2):
+        for index, (time, message) in enumerate(topic):
+            stamp = message.header.stamp
+            assert stamp.sec * 10**9 + stamp.nanosec == 10**18 + index * 50_000_000 == time - 5
+            assert message.header.frame_id == "cam"
+            assert (message.width, message.height, message.step) == (6, 4, 18)
+            np.testing.assert_array_equal(message.data.reshape(4, 6, 3), pictures()[index])
+        assert index == 2
+
+
+def lane_array():
+    types = bags.types().types
+    lanes = [
+        types["lane_sad_ros/msg/Lane"](
+            id=slot,
+            name=name,
+            exists=bool(slot),
+            probability=0.25 + slot / 2,
+            u=np.arange(3 * slot, dtype=np.float32),
+            v=np.arange(3 * slot, dtype=np.float32) + 1,
+            score=np.ones(3 * slot, np.float32),
+            ground=[],
+        )
+        for slot, name in enumerate(("left_1", "right_1"))
+    ]
+    return types["lane_sad_ros/msg/LaneArray"](
+        header=header(7), image_width=6, image_height=4, ground_frame="", lanes=lanes
+    )
+
+
+@pytest.mark.parametrize("ending", ["mcap", "db3"])
+def test_our_messages_come_back_by_the_definitions_inside_the_bag(tmp_path, ending):
+    path = tmp_path / f"lanes.{ending}"
+    with bags.writing_bag(path) as writer:
+        writer.write("/lane_detector/lanes", lane_array(), 7)
+    # AnyReader knows nothing of this package, only what the bag itself says.
+    with AnyReader([path]) as reader:
+        ((connection, time, data),) = reader.messages()
+        message = reader.deserialize(data, connection.msgtype)
+    assert (connection.topic, connection.msgtype, time) == (
+        "/lane_detector/lanes",
+        "lane_sad_ros/msg/LaneArray",
+        7,
+    )
+    assert [lane.name for lane in message.lanes] == ["left_1", "right_1"]
+    assert [lane.exists for lane in message.lanes] == [False, True]
+    np.testing.assert_array_equal(message.lanes[1].u, [0, 1, 2])
+
+
+def test_every_message_file_of_the_package_is_known():
+    names = {file.stem for file in bags.message_folder().glob("*.msg")}
+    assert {"Lane", "LaneArray", "LaneExistence"} <= names
+    assert {f"lane_sad_ros/msg/{name}" for name in names} <= set(bags.types().types)
+
+
+def test_a_bag_that_could_not_be_finished_leaves_the_old_one(tmp_path):
+    path = write_images(tmp_path / "a.mcap")
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError), bags.writing_bag(path) as writer:
+        writer.write("/camera/image", image_message(pictures()[0], 1), 1)
+        raise RuntimeError
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mcap"]
+
+
+def test_several_topics_must_be_named(tmp_path):
+    path = write_images(tmp_path / "a.mcap", topics=("/front/image", "/rear/image"))
+    with pytest.raises(bags.BagError, match=r"name one .*/front/image \(Image, 3 .*/rear/image"):
+        bags.ImageTopic(path)
+    assert bags.ImageTopic(path, "/rear/image").topic == "/rear/image"
+    with pytest.raises(bags.BagError, match="no image topic /left; the bag has /front/image"):
+        bags.ImageTopic(path, "/left")
+
+
+def test_a_bag_without_images_says_what_it_has(tmp_path):
+    path = tmp_path / "a.mcap"
+    with bags.writing_bag(path) as writer:
+        writer.write("/lanes", lane_array(), 7)
+    with pytest.raises(bags.BagError, match=r"no image topic in this bag; its topics are /lanes"):
+        bags.ImageTopic(path)
+
+
+def test_a_bag_to_write_needs_a_known_ending(tmp_path):
+    refused = pytest.raises(bags.BagError, match=r"must end in \.mcap or \.db3")
+    with refused, bags.writing_bag(tmp_path / "a.bag"):
+        pass
+
+
+@pytest.mark.parametrize("ending", ["mcap", "db3", "bag"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.95])
+def test_a_bag_cut_short_is_one_line_that_names_it(tmp_path, ending, share):
+    path = tmp_path / f"cut.{ending}"
+    (write_rosbag1 if ending == "bag" else write_images)(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(bags.BagError, match=r"^[^\n]*cut\.[^\n]*$"):
+        for _ in bags.ImageTopic(path):
+            pass
+
+
+def test_what_is_no_bag_is_one_line_that_names_it(tmp_path):
+    with pytest.raises(bags.BagError, match="missing.mcap: no such bag"):
+        bags.ImageTopic(tmp_path / "missing.mcap")
+    folder = write_folder(tmp_path / "a", StoragePlugin.SQLITE3)
+    (folder / "metadata.yaml").unlink()
+    with pytest.raises(bags.BagError, match=r"no metadata.yaml beside a\.db3"):
+        bags.ImageTopic(folder)
+    (tmp_path / "text.db3").write_text("hello, I am no database " * 100)
+    with pytest.raises(bags.BagError, match="text.db3: not a whole bag"):
+        bags.ImageTopic(tmp_path / "text.db3")
+    sqlite3.connect(tmp_path / "other.db3").execute("create table t (a)")
+    with pytest.raises(bags.BagError, match="other.db3"):
+        bags.ImageTopic(tmp_path / "other.db3")
+
+
+def test_a_folder_whose_metadata_is_broken_is_one_line(tmp_path):
+    folder = write_folder(tmp_path / "a", StoragePlugin.MCAP)
+    (folder / "metadata.yaml").write_text("a: [")
+    with pytest.raises(bags.BagError, match=r"^[^\n]*not a whole bag[^\n]*$"):
+        bags.ImageTopic(folder)
