@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import Lane, Lanes
 
 ABSENT = -2
@@ -157,15 +158,8 @@ def to_record(
 
 def write_predictions(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]]) -> None:
     """Writes records of `to_record`, one per line; the file appears when it is complete."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            for record in records:
-                file.write(json.dumps(record) + "\n")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
 
 
 def _numbered_records(

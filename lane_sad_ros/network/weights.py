@@ -22,6 +22,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import CULANE, SLOTS_4, SLOTS_6, LaneLayout
 from lane_sad_ros.network.enet import ENetSAD
 
@@ -93,13 +94,8 @@ def save_network(
     }
     tensors = {name: tensor.cpu().contiguous() for name, tensor in _stored(network).items()}
     content = safetensors.torch.save(tensors, {_KEY: json.dumps(metadata)})
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_network(path: str | os.PathLike[str]) -> ENetSAD:
@@ -352,10 +348,9 @@ def _checkpoint_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors and plain values, or is no PyTorch checkpoint, and "
             "is not opened for safety; save its state_dict alone with torch.save"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged pickle fails in any way
         raise WeightsError(
-            f"{path}: not a complete PyTorch checkpoint ({str(error).splitlines()[0]}); "
-            "get or copy it again"
+            f"{path}: not a complete PyTorch checkpoint; get or copy it again"
         ) from error
     state = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):

@@ -1,0 +1,58 @@
+"""What tests share that needs no ROS."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lane_sad_ros.lanes import SLOTS_4, Decoding, LaneLayout
+from lane_sad_ros.network.enet import ENetSAD
+from lane_sad_ros.network.weights import save_network
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real driving data named by LANE_SAD_DATA; the test is skipped without it."""
+    name = os.environ.get("LANE_SAD_DATA")
+    if not name:
+        pytest.skip("LANE_SAD_DATA names no folder of real driving data")
+    folder = Path(name)
+    if not folder.is_dir():
+        pytest.skip(f"LANE_SAD_DATA={name} is not a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_layout() -> LaneLayout:
+    """Four slots on 128×96 images, the upper quarter cropped away, for a network of 64×48."""
+    return LaneLayout(
+        name="tiny",
+        slots=SLOTS_4,
+        image_size=(128, 96),
+        crop=(0, 24, 128, 96),
+        input_size=(64, 48),
+        decoding=Decoding(rows=(32, 96, 4), smoothing=3),
+    )
+
+
+@pytest.fixture
+def make_weights(tmp_path: Path, tiny_layout: LaneLayout) -> Callable[..., Path]:
+    """Writes random weights, the same for the same seed; keywords go to `ENetSAD`."""
+
+    def make(
+        layout: LaneLayout = tiny_layout,
+        name: str = "random.safetensors",
+        seed: int = 0,
+        **options: Any,
+    ) -> Path:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = ENetSAD(len(layout.slots), layout.input_size, **options)
+        path = tmp_path / name
+        save_network(path, network, layout, training={"seed": seed}, figures={})
+        return path
+
+    return make
