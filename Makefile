@@ -1,0 +1,35 @@
+# Every target makes what it needs first. `make help` lists them.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint build shell clean
+
+export PYTHON
+
+help: ## say what the targets do
+	@echo "usage: make TARGET [VARIABLE=value ...]"
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
+	    printf '  %-7s %s\n' "$$name" "$$text"; done
+
+env: ## make the environment in .venv and the messages in install/ (PYTHON=interpreter)
+	@./tools/make-env
+
+demo: env ## play a drive to the node and show what it finds (INPUT=video, folder or bag; OUTPUT=folder)
+	@./tools/env-run python -m demo $(if $(INPUT),--input "$$INPUT") $(if $(OUTPUT),--output "$$OUTPUT")
+
+test: env ## run all tests (TESTS="paths and options for pytest")
+	@./tools/env-run python -m pytest $(TESTS)
+
+lint: env ## ruff and mypy
+	@./tools/env-run python -m ruff check .
+	@./tools/env-run python -m ruff format --check .
+	@./tools/env-run python -m mypy
+
+build: env ## colcon build, both ways, and the wheel, in build/packages
+	@./tools/env-run python tools/build_packages.py
+
+shell: env ## a shell in the environment
+	@./tools/env-run $${SHELL:-/bin/sh}
+
+clean: ## remove the environment and everything built
+	rm -rf .venv .venv.lock build install log dist *.egg-info
