@@ -1,0 +1,14 @@
+"""From camera frames to lanes: one `LaneDetector` for node, commands, evaluation and benchmark."""
+
+from lane_sad_ros.detection.detector import Detection, LaneDetector, segmentation_to_image
+from lane_sad_ros.detection.engines import ENGINES, DeviceError
+from lane_sad_ros.detection.preprocess import Frame
+
+__all__ = [
+    "ENGINES",
+    "Detection",
+    "DeviceError",
+    "Frame",
+    "LaneDetector",
+    "segmentation_to_image",
+]

@@ -1,0 +1,159 @@
+"""From the network's logits to lanes: peaks per row on the device, points on the host.
+
+Paper, section 4.1: softmax, box smoothing, for each existing lane the peak of each sampled row.
+Only a row's column and score leave the device, not maps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from lane_sad_ros.lanes import Decoding, Lane, LaneLayout, Lanes
+
+# A lane does not move further than this between two rows, as a share of the crop's width per
+# share of its height; more is a jump to another object.
+_MAX_SLOPE = 6.0
+# Two pieces of a lane belong together if the gap's slope is this near to that of either piece.
+_MAX_BEND = 1.5
+
+
+class RowPeaks:
+    """The peak of every lane in every sampled row, computed where the logits are."""
+
+    def __init__(self, layout: LaneLayout, device: torch.device) -> None:
+        _, top, _, bottom = layout.crop
+        width, height = layout.input_size
+        rows = np.arange(*layout.decoding.rows, dtype=np.float64)
+        at = (rows + 0.5 - top) * height / (bottom - top) - 0.5
+        inside = (at > -0.5) & (at < height - 0.5)
+        self.rows = rows[inside]
+        """Sampled rows inside the crop, reference pixels, top to bottom."""
+        self._smoothing = layout.decoding.smoothing
+        self._average = _box_rows(at[inside], height, self._smoothing).to(device)
+        self._columns = torch.arange(width, dtype=torch.float32, device=device)
+
+    def __call__(self, segmentation: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns (network pixels) and scores in [0, 1] of the peaks, B×lanes×rows each.
+
+        segmentation: logits B×(1+lanes)×H×W.
+        """
+        lanes = segmentation.float().softmax(dim=1)[:, 1:]
+        smooth = self._average @ lanes  # B×lanes×rows×W
+        side = self._smoothing
+        smooth = F.avg_pool2d(
+            smooth, (1, side), stride=1, padding=(0, side // 2), count_include_pad=False
+        )
+        score, at = smooth.max(dim=-1, keepdim=True)
+        # Saturated lanes give plateaus, of which `max` names the left end. The centre of mass of
+        # the hill around the peak is the same from both sides: mirrored maps give mirrored lanes.
+        valley = (smooth < 0.5 * score).cumsum(dim=-1)
+        hill = (smooth >= 0.5 * score) & (valley == valley.gather(-1, at))
+        mass = smooth * hill
+        column = (mass * self._columns).sum(dim=-1) / mass.sum(dim=-1).clamp_min(1e-12)
+        return column, score[..., 0]
+
+
+def _box_rows(at: NDArray[np.float64], height: int, side: int) -> Tensor:
+    """Weights rows×H that average over `side` rows around each row of `at`, which has fractions."""
+    edges = np.arange(height + 1) - 0.5
+    covered = np.clip(edges[None], at[:, None] - side / 2, at[:, None] + side / 2)
+    weights = np.diff(covered, axis=1)
+    return torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
+
+
+def lanes_from_peaks(
+    columns: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    existence: NDArray[np.float32] | None,
+    rows: NDArray[np.float64],
+    layout: LaneLayout,
+    decoding: Decoding,
+    image_size: tuple[int, int],
+) -> Lanes:
+    """The lanes of one image.
+
+    columns, scores: lanes×rows as of `RowPeaks`, rows its reference rows; existence: probabilities
+    per lane, or None for a network without the head, where a lane exists if it has enough points.
+    """
+    left, top, right, bottom = layout.crop_of(image_size)
+    us = left + (columns.astype(np.float64) + 0.5) * (right - left) / layout.input_size[0] - 0.5
+    vs = (rows + 0.5) * image_size[1] / layout.image_size[1] - 0.5
+    aspect = (right - left) / (bottom - top)
+    lanes = []
+    for slot in range(len(layout.slots)):
+        probability = float(existence[slot]) if existence is not None else 1.0
+        points = np.empty((0, 3), np.float32)
+        if probability > decoding.existence_threshold or existence is None:
+            points = _lane_points(us[slot], vs, scores[slot], decoding, aspect)
+        exists = len(points) >= decoding.min_points
+        if existence is None:
+            probability = float(points[:, 2].mean()) if exists else 0.0
+        lanes.append(Lane(slot, exists, probability, points if exists else points[:0]))
+    return Lanes(image_size, tuple(lanes))
+
+
+def _lane_points(
+    us: NDArray[np.float64],
+    vs: NDArray[np.float64],
+    scores: NDArray[np.float32],
+    decoding: Decoding,
+    aspect: float,
+) -> NDArray[np.float32]:
+    """N×3 of (u, v, score), bottom to top, one a row, from the lane's first row to its last."""
+    found = np.flatnonzero(scores > decoding.point_threshold)
+    if len(found) < decoding.min_points:
+        return np.empty((0, 3), np.float32)
+    found = _connected(found, us, vs, scores, aspect)
+    between = np.arange(found[0], found[-1] + 1)
+    if len(found) > 1 and len(between) > len(found):  # rows without a peak: the paper's spline
+        columns = PchipInterpolator(vs[found], us[found])(vs[between])
+    else:
+        between, columns = found, us[found]
+    points = np.column_stack([columns, vs[between], scores[between]]).astype(np.float32)
+    return points[::-1]
+
+
+def _connected(
+    found: NDArray[np.intp],
+    us: NDArray[np.float64],
+    vs: NDArray[np.float64],
+    scores: NDArray[np.float32],
+    aspect: float,
+) -> NDArray[np.intp]:
+    """The rows of the strongest unbroken piece of a lane and of the pieces that continue it."""
+    slopes = np.diff(us[found]) / np.diff(vs[found])
+    breaks = np.flatnonzero(np.abs(slopes) > _MAX_SLOPE * aspect)
+    pieces = np.split(found, breaks + 1)
+    if len(pieces) == 1:
+        return found
+    strongest = int(np.argmax([scores[piece].sum() for piece in pieces]))
+    kept = pieces[strongest]
+    for piece in pieces[strongest + 1 :]:
+        if _continues(kept[-4:], piece[:4], us, vs, aspect):
+            kept = np.concatenate([kept, piece])
+    for piece in pieces[:strongest][::-1]:
+        if _continues(piece[-4:], kept[:4], us, vs, aspect):
+            kept = np.concatenate([piece, kept])
+    return kept
+
+
+def _continues(
+    upper: NDArray[np.intp],
+    lower: NDArray[np.intp],
+    us: NDArray[np.float64],
+    vs: NDArray[np.float64],
+    aspect: float,
+) -> bool:
+    """Whether the step between two pieces has the slope of both their ends."""
+    step = (us[lower[0]] - us[upper[-1]]) / (vs[lower[0]] - vs[upper[-1]])
+    ends = [
+        (us[piece[-1]] - us[piece[0]]) / (vs[piece[-1]] - vs[piece[0]])
+        for piece in (upper, lower)
+        if len(piece) > 1
+    ]
+    return bool(ends) and all(abs(step - end) < _MAX_BEND * aspect for end in ends)

@@ -1,0 +1,205 @@
+"""All of inference in one class."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lane_sad_ros.detection.decode import RowPeaks, lanes_from_peaks
+from lane_sad_ros.detection.engines import find_device, make_engine
+from lane_sad_ros.detection.preprocess import Frame, Preprocessor
+from lane_sad_ros.lanes import LaneLayout, Lanes
+from lane_sad_ros.network.enet import ENetSAD
+from lane_sad_ros.network.weights import default_weights_path, load
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one frame.
+
+    segmentation: uint8 h×w of 0 (background) or 1 + slot, at network resolution and of the
+    layout's crop only (see `segmentation_to_image`); None if it was not asked for.
+    stages: seconds that "preprocess", "network" and "decode" took for the whole batch.
+    """
+
+    lanes: Lanes
+    segmentation: NDArray[np.uint8] | None
+    stages: dict[str, float]
+
+
+class LaneDetector:
+    """Finds the lanes in camera frames with one network on one device.
+
+    Not to be used by two threads at once, but for `set_thresholds`.
+    """
+
+    def __init__(
+        self,
+        network: ENetSAD,
+        layout: LaneLayout,
+        *,
+        device: str = "auto",
+        engine: str = "eager",
+        crop: tuple[float, float, float, float] | None = None,
+        weights: Path | None = None,
+    ) -> None:
+        """A detector for a network whose lanes and input size are those of the layout.
+
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps". engine: one of `engines.ENGINES`.
+        crop: (left, top, right, bottom) as shares of the image in [0, 1], in place of the
+        layout's own, for a camera that sees the road elsewhere. weights: only named in
+        `description`.
+        Raises DeviceError for a device that is not there, ValueError for a bad engine or crop.
+        """
+        if crop is not None:
+            width, height = layout.image_size
+            left, top, right, bottom = crop
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise ValueError(
+                    f"crop {tuple(crop)} is not (left, top, right, bottom) in shares of the image, "
+                    "0 <= left < right <= 1 and 0 <= top < bottom <= 1"
+                )
+            box = (left * width, top * height, right * width, bottom * height)
+            pixels = tuple(round(side) for side in box)
+            layout = dataclasses.replace(layout, crop=pixels)
+        self.layout = layout
+        self.thresholds = layout.decoding
+        self._device = find_device(device)
+        network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._forward = make_engine(engine, network)
+        self._preprocess = Preprocessor(layout, self._device)
+        self._peaks = RowPeaks(layout, self._device)
+        self.description: dict[str, Any] = {
+            "weights": str(weights) if weights else "",
+            "device": self._device_name(),
+            "engine": engine,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "input_size": layout.input_size,
+            "layout": layout.name,
+        }
+
+    @classmethod
+    def from_weights(
+        cls,
+        path: str | Path | None = None,
+        *,
+        device: str = "auto",
+        engine: str = "eager",
+        crop: tuple[float, float, float, float] | None = None,
+    ) -> LaneDetector:
+        """A detector from a weights file, the one shipped with the package if none is named.
+
+        Raises WeightsError for a file that is missing or not right, else as the constructor.
+        """
+        path = Path(path) if path else default_weights_path()
+        find_device(device)  # before the work of reading the file
+        network, layout, _ = load(path)
+        return cls(network, layout, device=device, engine=engine, crop=crop, weights=path)
+
+    def set_thresholds(self, *, existence: float | None = None, point: float | None = None) -> None:
+        """Change thresholds, each in [0, 1], from the next frame on; None keeps one."""
+        changes = {"existence_threshold": existence, "point_threshold": point}
+        self.thresholds = dataclasses.replace(
+            self.thresholds, **{k: v for k, v in changes.items() if v is not None}
+        )
+
+    def warm_up(self) -> None:
+        """Run once on a grey image, so that the first frame does not pay for set-up."""
+        width, height = self.layout.image_size
+        self.detect([Frame(np.full((height, width, 3), 128, np.uint8))], segmentation=True)
+
+    @torch.inference_mode()
+    def detect(self, frames: Sequence[Frame], *, segmentation: bool = False) -> list[Detection]:
+        """The lanes of each frame, all run as one batch; frames may differ in size.
+
+        Raises ValueError for a frame that is too small for the layout's crop.
+        """
+        if not frames:
+            return []
+        clock = _Clock(self._device)
+        inputs = self._preprocess(frames)
+        clock.mark("preprocess")
+        logits, existence_logits = self._forward(inputs)
+        clock.mark("network")
+        columns, scores = self._peaks(logits)
+        parts = [columns.flatten(1), scores.flatten(1)]
+        if existence_logits is not None:
+            parts.append(existence_logits.float().sigmoid())
+        numbers = torch.cat(parts, dim=1).cpu().numpy()  # all that leaves the device, at once
+        maps = logits.argmax(dim=1).to(torch.uint8).cpu().numpy() if segmentation else None
+        decoding = self.thresholds
+        slots, rows = columns.shape[1:]
+        found = []
+        for index, frame in enumerate(frames):
+            column, score, existence = np.split(numbers[index], [slots * rows, 2 * slots * rows])
+            found.append(
+                lanes_from_peaks(
+                    column.reshape(slots, rows),
+                    score.reshape(slots, rows),
+                    existence if existence_logits is not None else None,
+                    self._peaks.rows,
+                    self.layout,
+                    decoding,
+                    frame.size,
+                )
+            )
+        clock.mark("decode")
+        stages = clock.seconds()
+        return [
+            Detection(lanes, maps[index] if maps is not None else None, stages)
+            for index, lanes in enumerate(found)
+        ]
+
+    def _device_name(self) -> str:
+        if self._device.type == "cuda":
+            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
+        return str(self._device)
+
+
+def segmentation_to_image(
+    segmentation: NDArray[np.uint8], layout: LaneLayout, image_size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """A `Detection.segmentation` in the original image, H×W, 0 outside the crop.
+
+    layout: the detector's; image_size: (width, height) of the frame.
+    """
+    left, top, right, bottom = layout.crop_of(image_size)
+    full = np.zeros((image_size[1], image_size[0]), np.uint8)
+    full[top:bottom, left:right] = cv2.resize(
+        segmentation, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST
+    )
+    return full
+
+
+class _Clock:
+    """Times stages without making the host wait for the device between them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: list[tuple[str, Any]] = []
+        self.mark("")
+
+    def mark(self, stage: str) -> None:
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append((stage, event))
+        else:
+            self._marks.append((stage, time.perf_counter()))
+
+    def seconds(self) -> dict[str, float]:
+        if self._cuda:
+            torch.cuda.synchronize()
+        result = {}
+        for (_, before), (stage, after) in zip(self._marks, self._marks[1:], strict=False):
+            result[stage] = before.elapsed_time(after) / 1e3 if self._cuda else after - before
+        return result

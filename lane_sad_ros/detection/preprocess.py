@@ -1,0 +1,88 @@
+"""From frames in host memory to the network's input on the device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lane_sad_ros.lanes import LaneLayout
+
+# Frames are only read; a view into a message or a bag needs no copy for being read-only.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image: uint8 H×W×3 or H×W (grey), possibly a strided view, never written to.
+
+    order: of the three channels, "bgr" or "rgb".
+    """
+
+    pixels: NDArray[np.uint8]
+    order: str = "bgr"
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if self.pixels.dtype != np.uint8 or not (
+            len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        ):
+            raise ValueError(
+                f"a frame is uint8 of height x width x 3 or height x width, not "
+                f"{self.pixels.dtype} of {'x'.join(map(str, shape))}"
+            )
+        if 0 in shape:
+            raise ValueError(f"a frame of {'x'.join(map(str, shape))} holds no pixels")
+        if self.order not in ("bgr", "rgb"):
+            raise ValueError(f'the channel order is "bgr" or "rgb", not {self.order!r}')
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+class Preprocessor:
+    """Crop, resize (bilinear, antialiased) and normalise, on the device."""
+
+    def __init__(self, layout: LaneLayout, device: torch.device) -> None:
+        self.layout = layout
+        self.device = device
+        shape = (3, 1, 1)
+        self._mean = torch.tensor(layout.mean, device=device).view(shape) * 255.0
+        self._scale = 1.0 / (torch.tensor(layout.std, device=device).view(shape) * 255.0)
+
+    def __call__(self, frames: Sequence[Frame]) -> Tensor:
+        """B×3×H×W float32 RGB in channels-last memory, of the layout's input size."""
+        width, height = self.layout.input_size
+        batch = torch.empty(
+            (len(frames), 3, height, width),
+            device=self.device,
+            memory_format=torch.channels_last,
+        )
+        for target, frame in zip(batch, frames, strict=True):
+            torch.sub(self._resized(frame), self._mean, out=target).mul_(self._scale)
+        return batch
+
+    def _resized(self, frame: Frame) -> Tensor:
+        """C×H×W RGB or one grey channel, 0 to 255."""
+        left, top, right, bottom = self.layout.crop_of(frame.size)
+        view = frame.pixels[top:bottom, left:right]
+        if any(stride < 0 for stride in view.strides):
+            view = np.ascontiguousarray(view)
+        pixels = torch.from_numpy(view).to(self.device, non_blocking=True)
+        if pixels.ndim == 2:
+            pixels = pixels[..., None]
+        if self.device.type != "cpu":
+            pixels = pixels.float()  # the 8-bit kernel exists for the CPU only
+        width, height = self.layout.input_size
+        resized = F.interpolate(
+            pixels.permute(2, 0, 1)[None], (height, width), mode="bilinear", antialias=True
+        )[0]
+        return resized.flip(0) if frame.order == "bgr" and len(resized) == 3 else resized

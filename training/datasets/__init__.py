@@ -1,0 +1,1 @@
+"""Labelled images for training, whatever layout they are stored in."""
