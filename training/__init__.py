@@ -1,0 +1,1 @@
+"""Training of lane networks: scenes, data sets, objective."""

@@ -1,0 +1,188 @@
+"""A scene as a picture with exact labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .backdrop import backdrop
+from .camera import Array, Camera
+from .effects import add_glows, develop
+from .objects import (
+    Canvas,
+    Drawing,
+    barrier_drawings,
+    footprints,
+    roadside_drawings,
+    structure_drawings,
+    vehicle_drawing,
+)
+from .road import BEHIND, STEP, Path, label, look_at_ground, slots
+from .spec import Scene
+from .surface import lit, reflectance, shade_of_trees
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A picture and what is true about it (frozen).
+
+    Lanes come by slot: left_3, left_2, left_1, right_1, right_2, right_3. left_1 and right_1
+    bound the ego lane, the one the camera is in.
+    """
+
+    image: NDArray[np.uint8]  #: BGR, (H, W, 3)
+    lanes: list[Array | None]  #: (N, 2) pixels (u, v) of the marking's centre, bottom to top
+    ground: list[Array | None]  #: the same points in the vehicle frame, (N, 3) metres
+    camera: Camera
+    width: float | None  #: metres between left_1 and right_1; None when one is missing
+    lateral_offset: float | None  #: metres the vehicle stands left of the ego lane's middle
+    heading: float  #: radians the vehicle points left of the lane's direction
+    curvature: float  #: 1/m of the lane at the vehicle, > 0 bends left
+
+
+def scene_path(scene: Scene) -> Path:
+    """The road ahead of a sampled scene: a clothoid in plan and in profile."""
+    arc = np.arange(-BEHIND, 900.0, STEP)
+    near = np.clip(arc, -BEHIND, 160.0)
+    curvature = scene.curvature + scene.curvature_rate * near
+    vertical = np.where(arc < 250, scene.vertical + scene.vertical_rate * near, 0.0)
+    return Path(arc, curvature, vertical, scene.offset, scene.heading)
+
+
+def render(scene: Scene, camera: Camera | None = None) -> Rendering:
+    """The scene through its own camera or another one; the same picture on every call."""
+    chosen = camera or scene.camera
+    return render_along(scene, scene_path(scene), chosen, float(scene.seed % 977), 0.0, scene.seed)
+
+
+def render_along(
+    scene: Scene, path: Path, camera: Camera, s0: float, north: float, grain: int
+) -> Rendering:
+    """The scene on a given stretch of road that begins s0 metres into the world, for a vehicle
+    that heads `north` radians in it; `grain` seeds what differs from frame to frame."""
+    light, pavement = scene.light, scene.pavement
+    rng = np.random.default_rng((scene.seed, grain))
+    left, up = camera.slopes()
+    ground = look_at_ground(path, camera, left, up)
+    top = ground.top
+    cut = min(top + 24, camera.height)
+    image = np.empty((camera.height, camera.width, 3), np.float32)
+    image[:cut] = backdrop(
+        left[:cut], up[:cut], light, scene.roadside, scene.seed, north, camera.fx
+    )
+    s = ground.s + np.float32(s0)
+    colour, paint = reflectance(ground, s, pavement, scene.markings, scene.seed)
+    canvas = Canvas(np.empty(0, np.uint8), camera, path, light)
+    shadow, extra = _shadows(scene, path, camera, canvas, s0, top)
+    sun = shade_of_trees(ground, s, pavement, scene.seed) * shadow[0]
+    for structure in scene.structures:
+        if structure.kind == "gantry":
+            continue
+        slant = ground.d * np.float32(0.25 * np.sin(light.azimuth))
+        soft = 0.25 + ground.along
+        under = np.clip((s + slant - structure.s) / soft + 0.5, 0, 1) - np.clip(
+            (s + slant - structure.s - structure.length) / soft + 0.5, 0, 1
+        )
+        sun *= 1 - under
+        if structure.kind == "tunnel":
+            pools = 0.5 + 0.12 * np.cos(s * np.float32(2 * np.pi / 6))
+            extra = extra + under * (pools - light.ambient * 0.75).astype(np.float32)
+        else:
+            extra = extra - under * np.float32(light.ambient * 0.3)
+    if light.lamps and scene.roadside.posts:
+        phase = np.cos(s * np.float32(2 * np.pi / scene.roadside.posts))
+        extra = extra + np.float32(light.lamps) * (0.55 + 0.45 * phase)
+    surface = lit(colour, paint, ground, sun, light, extra)
+    surface *= shadow[1][..., None]
+    if light.wet:
+        _wet(surface, image, ground.x, paint, top, light.wet, rough=colour[..., 1])
+    clear = np.exp(-ground.x / np.float32(light.visibility))[..., None]
+    surface = surface * clear + np.array(light.horizon, np.float32) * (1 - clear)
+    image[top:] = np.where(ground.visible[..., None], surface, image[top:]) if cut > top else surface
+    canvas.image = cv2.convertScaleAbs(image, alpha=255)
+    _objects(scene, canvas, s0)
+    developed = canvas.image.astype(np.float32) * np.float32(1 / 255)
+    add_glows(developed, canvas.glows)
+    if light.glare:
+        add_glows(developed, [_sun_veil(camera, light.azimuth, light.elevation, light.glare)])
+    picture = develop(developed, camera, scene.lens, rng)
+    return _label(scene, path, camera, picture)
+
+
+def _shadows(
+    scene: Scene, path: Path, camera: Camera, canvas: Canvas, s0: float, top: int
+) -> tuple[tuple[Array, Array], Array]:
+    """(sun left by vehicles' shadows, light left under vehicles) and no extra light."""
+    shape = (camera.height - top, camera.width)
+    ones = np.ones(shape, np.float32)
+    if not scene.vehicles:
+        return (ones, ones), np.zeros(shape, np.float32)
+    scale = camera.width / 640
+    cast = footprints(path, camera, scene.vehicles, canvas.sun, 0.0, True)[top:]
+    under = footprints(path, camera, scene.vehicles, canvas.sun, 0.12, False)[top:]
+    soft_cast = cv2.GaussianBlur(cast, (0, 0), 0.9 * scale).astype(np.float32)
+    soft_under = cv2.GaussianBlur(under, (0, 0), 1.6 * scale).astype(np.float32)
+    return (1 - soft_cast * np.float32(1 / 255), 1 - soft_under * np.float32(0.72 / 255)), (
+        np.zeros(shape, np.float32)
+    )
+
+
+def _wet(
+    surface: Array, image: Array, x: Array, paint: Array, top: int, wet: float, rough: Array
+) -> None:
+    """Lays the mirrored, vertically smeared sky over the ground in place."""
+    rows = surface.shape[0]
+    source = np.clip(2 * top - np.arange(top, top + rows), 0, top)
+    mirrored = cv2.blur(image[source], (3, max(3, rows // 12 * 2 + 1)))
+    sheen = np.clip(wet * (0.08 + 0.55 * (x / (x + 25))) * (1 - 0.4 * paint), 0, 0.85)[..., None]
+    surface *= np.float32(1 - 0.35 * wet)
+    surface += sheen * (mirrored - surface)
+
+
+def _sun_veil(
+    camera: Camera, azimuth: float, elevation: float, strength: float
+) -> tuple[float, float, float, tuple[float, float, float]]:
+    at = camera.project(
+        [[100.0, 100 * np.tan(np.clip(azimuth, -0.7, 0.7)), 100 * np.tan(min(elevation, 0.5))]]
+    )[0]
+    tone = 0.8 * strength
+    return float(at[0]), float(at[1]), camera.width * 0.16, (0.8 * tone, 0.92 * tone, tone)
+
+
+def _objects(scene: Scene, canvas: Canvas, s0: float) -> None:
+    pavement = scene.pavement
+    drawings: list[Drawing] = roadside_drawings(canvas, scene.roadside, scene.seed, s0)
+    for barrier in scene.barriers:
+        drawings += barrier_drawings(canvas, barrier, s0)
+    for structure in scene.structures:
+        drawings += structure_drawings(canvas, structure, s0, pavement.left, pavement.right)
+    drawings += [vehicle_drawing(canvas, v) for v in scene.vehicles if -20 < v.s < 320]
+    for _, draw in sorted(drawings, key=lambda item: -item[0]):
+        draw()
+
+
+def _label(scene: Scene, path: Path, camera: Camera, picture: NDArray[np.uint8]) -> Rendering:
+    by_slot = slots(scene.markings, path.offset)
+    lanes: list[Array | None] = []
+    ground: list[Array | None] = []
+    for marking in by_slot:
+        found = label(path, camera, marking, scene.reach) if marking else None
+        lanes.append(found[0] if found else None)
+        ground.append(found[1] if found else None)
+    left, right = by_slot[2], by_slot[3]
+    both = left is not None and right is not None
+    return Rendering(
+        image=picture,
+        lanes=lanes,
+        ground=ground,
+        camera=camera,
+        width=left.offset - right.offset if both else None,  # type: ignore[union-attr]
+        lateral_offset=path.offset - (left.offset + right.offset) / 2  # type: ignore[union-attr]
+        if both
+        else None,
+        heading=path.heading,
+        curvature=path.curvature / (1 - path.curvature * path.offset),
+    )

@@ -1,0 +1,219 @@
+"""The ground: pavement, paint, shadows, light. Every stripe is filtered by the pixel's footprint,
+so far markings fade as they do in a real image instead of flickering."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .camera import Array
+from .road import Ground, Marking
+from .spec import Light, Patch, Pavement, Skid
+from .textures import cracks, layers, noise, sample
+
+_CELL = 0.05  #: metres of d per texel of the profile
+_HALF = 48.0  #: metres of d on either side that the profile covers
+_LEVELS = 8  #: footprints of one cell, two, four, ...
+
+YELLOW = np.array([0.30, 0.68, 0.93], np.float32)
+WHITE = np.array([0.98, 1.0, 1.0], np.float32)
+
+
+def _inside(value: Array, low: float, high: float, footprint: Array) -> Array:
+    """How much of each pixel's footprint lies between two bounds, 0..1."""
+    return np.clip((value - low) / footprint + 0.5, 0, 1) - np.clip(
+        (value - high) / footprint + 0.5, 0, 1
+    )
+
+
+def _dashes(s: Array, period: float, length: float, footprint: Array) -> Array:
+    """How much of each footprint along s is painted: the exact box filter of a square wave."""
+
+    def painted(at: Array) -> Array:
+        turns = at * np.float32(1 / period)
+        whole = np.floor(turns)
+        return whole * np.float32(length) + np.minimum(
+            (turns - whole) * np.float32(period), np.float32(length)
+        )
+
+    half = np.maximum(footprint, 1e-3) * np.float32(0.5)
+    return (painted(s + half) - painted(s - half)) / (2 * half)
+
+
+def coverage(marking: Marking, ground: Ground, s: Array) -> Array:
+    """The share of each pixel that the marking's paint covers when fresh, float32 0..1."""
+
+    def line(kind: str, offset: float) -> Array:
+        across = _inside(
+            ground.d, offset - marking.width / 2, offset + marking.width / 2, ground.across
+        )
+        if kind == "solid":
+            return across
+        along = _dashes(s - marking.phase, marking.period, marking.length, ground.along)
+        return across * along
+
+    if marking.kind in ("none", "edge"):
+        return np.zeros_like(ground.d)
+    kind = "dashed" if marking.kind == "dots" else marking.kind
+    if not marking.double:
+        return line(kind, marking.offset)
+    shift = (marking.gap + marking.width) / 2
+    return line(kind, marking.offset + shift) + line(marking.double, marking.offset - shift)
+
+
+def _profile(pavement: Pavement, markings: tuple[Marking, ...]) -> Array:
+    """Colour and roughness over d, one row per footprint: float32 (levels, cells, 4)."""
+    d = np.arange(-_HALF, _HALF, _CELL).astype(np.float32)
+    ones = np.ones((len(d), 1), np.float32)
+    base = np.array(pavement.base, np.float32)
+    colour = ones * base
+    paved = (d > pavement.right) & (d < pavement.left)
+    edges = pavement.lane_edges
+    gain = np.full(len(d), pavement.shoulder_gain, np.float32)
+    for left, right, lane_gain in zip(edges, edges[1:], pavement.lane_gains, strict=False):
+        lane = (d <= left) & (d > right)
+        middle = (left + right) / 2
+        wheel = np.exp(-(((np.abs(d - middle) - 0.8) / 0.28) ** 2))
+        oil = np.exp(-(((d - middle) / 0.45) ** 2))
+        gain[lane] = (lane_gain * (1 - pavement.tracks * wheel - pavement.oil * oil))[lane]
+    for marking in markings:
+        if marking.seam:
+            at = np.abs(d - marking.offset - marking.seam)
+            gain *= np.where(at < 0.03, 0.35, np.where(at < 0.09, 0.86, 1)).astype(np.float32)
+    colour *= gain[:, None]
+    beyond = np.where(d >= pavement.left, d - pavement.left, pavement.right - d)
+    blend = np.clip((beyond - pavement.verge_width) / 1.5, 0, 1)[:, None]
+    verge = np.array(pavement.verge, np.float32) * (1 - blend) + blend * np.array(
+        pavement.field, np.float32
+    )
+    near = np.where(np.abs(beyond) < 0.12, 0.75, 1.0)[:, None]
+    colour = np.where(paved[:, None], colour, verge) * near
+    rough = np.where(paved, 1.0, 3.2)[:, None]
+    row = np.concatenate([colour, rough], axis=1).astype(np.float32)
+    rows = [row]
+    for level in range(1, _LEVELS):
+        rows.append(cv2.blur(row[None], (2**level + 1, 1), borderType=cv2.BORDER_REPLICATE)[0])
+    return np.stack(rows)
+
+
+def _patches(gain: Array, ground: Ground, s: Array, patches: tuple[Patch, ...]) -> None:
+    for patch in patches:
+        inside = _inside(ground.d, patch.right, patch.left, ground.across) * _inside(
+            s, patch.start, patch.end, ground.along
+        )
+        gain *= 1 + inside * np.float32(patch.gain - 1)
+
+
+def _skids(gain: Array, ground: Ground, s: Array, skids: tuple[Skid, ...]) -> None:
+    for skid in skids:
+        at = s - np.float32(skid.start)
+        middle = skid.offset + at * np.float32(skid.slant) + at * at * np.float32(skid.bend / 2)
+        inside = _inside(ground.d - middle, -skid.width / 2, skid.width / 2, ground.across)
+        inside *= np.clip(at * 2, 0, 1) * np.clip((skid.end - s) * 2, 0, 1)
+        gain *= 1 + inside * np.float32(skid.gain - 1)
+
+
+def beams(ground: Ground, strength: float) -> Array:
+    """Light of the own headlights on the ground, float32."""
+    x, y = ground.x, ground.y
+    spread = 1.6 + 0.17 * x
+    pool = np.exp(-(((y + 0.02 * x) / spread) ** 2)) * np.clip((x - 2.5) / 9, 0, 1)
+    return np.asarray(strength * pool * (1.3 * np.exp(-x / 32) + 0.1), np.float32)
+
+
+def reflectance(
+    ground: Ground, s: Array, pavement: Pavement, markings: tuple[Marking, ...], seed: int
+) -> tuple[Array, Array]:
+    """Colour (rows, W, 3) of the unlit ground and the share of paint (rows, W); s is absolute."""
+    d = ground.d
+    level = np.log2(np.maximum(ground.across, _CELL) * np.float32(1 / _CELL))
+    base = cv2.remap(
+        _profile(pavement, markings),
+        np.clip((d + np.float32(_HALF)) * np.float32(1 / _CELL) - 0.5, 0, 2 * _HALF / _CELL - 1),
+        np.minimum(level, _LEVELS - 1),
+        cv2.INTER_LINEAR,
+    )
+    colour = np.ascontiguousarray(base[..., :3])
+    rough = base[..., 3]
+    shift = np.float32((seed % 97) / 97)
+    near = 1 / (1 + (ground.along * np.float32(1 / 0.06)) ** 2)
+    middle = 1 / (1 + (ground.along * np.float32(1 / 0.7)) ** 2)
+    fine = sample(
+        layers((0.3, 1, 1.0), (0.9, 3, 1.0)),
+        s * np.float32(1 / 27) + shift,
+        d * np.float32(1 / 22) + shift,
+    )
+    coarse = sample(
+        layers((1.3, 2, 1.0), (0.9, 4, 4.0)),
+        s * np.float32(1 / 150) + shift,
+        d * np.float32(1 / 38),
+    )
+    grain, gravel = fine[..., 0], fine[..., 1]
+    blotch, streak = coarse[..., 0], coarse[..., 1]
+    gain = 1 + rough * (
+        grain * (near * np.float32(pavement.grain))
+        + gravel * (middle * np.float32(pavement.grain * 0.6))
+        + blotch * np.float32(pavement.blotches)
+    )
+    gain += streak * np.float32(pavement.streaks)
+    paved = _inside(d, pavement.right, pavement.left, ground.across)
+    if pavement.joint_period:
+        joint = _dashes(s, pavement.joint_period, 0.05, ground.along)
+        slab = np.floor(s * np.float32(1 / pavement.joint_period))
+        gain *= 1 - joint * paved * np.float32(pavement.joint_depth)
+        gain += paved * np.float32(0.04) * np.sin(slab * 12.9898) * middle
+    if pavement.cracks:
+        crack = sample(cracks(), s * np.float32(1 / 9) + shift, d * np.float32(1 / 6.3))
+        patchy = np.clip(blotch + 0.5, 0, 1)
+        fade = 1 / (1 + (ground.along * np.float32(1 / 0.12)) ** 2)
+        gain *= 1 - crack * patchy * fade * paved * np.float32(pavement.cracks)
+    _patches(gain, ground, s, pavement.patches)
+    _skids(gain, ground, s, pavement.skids)
+    colour *= np.clip(gain, 0.15, 2.2)[..., None]
+    paint = np.zeros_like(d)
+    for marking in markings:
+        near_line = coverage(marking, ground, s)
+        wear = np.float32(marking.wear)
+        if marking.worn_from > -1e8 or marking.worn_to < 1e8:
+            wear = wear * np.clip(
+                np.minimum(s - marking.worn_from, marking.worn_to - s) / 8, 0, 1
+            )
+        keep = np.clip(
+            1.1 - wear * 1.25 + (gravel * 0.22 * middle + blotch * 0.3) * (0.15 + wear * 1.6), 0, 1
+        )
+        near_line = near_line * keep
+        tone = (YELLOW if marking.colour == "yellow" else WHITE) * np.float32(pavement.paint)
+        tone = tone * (1 + 0.05 * grain * near)[..., None]
+        colour += near_line[..., None] * (tone - colour)
+        paint = np.maximum(paint, near_line)
+    return colour, paint
+
+
+def shade_of_trees(ground: Ground, s: Array, pavement: Pavement, seed: int) -> Array:
+    """How much sun gets through the trees beside the road, float32 0..1."""
+    if not pavement.tree_shade:
+        return np.ones_like(s)
+    crowns = sample(
+        noise(1.2, 6), s * np.float32(1 / 90) + np.float32(seed % 31), ground.d * np.float32(1 / 70)
+    )
+    edge = pavement.right if pavement.tree_side < 0 else pavement.left
+    width = pavement.left - pavement.right
+    into = np.abs(ground.d - np.float32(edge)) / np.float32(width)
+    beyond = (ground.d - edge) * pavement.tree_side > 0
+    into = np.where(beyond, 0, into)
+    density = crowns * 0.8 + (pavement.tree_shade * 1.6 - into) * 3
+    soft = 0.06 + ground.along * 0.1
+    return np.asarray(1 - 0.95 * np.clip(density / soft + 0.5, 0, 1), np.float32)
+
+
+def lit(
+    colour: Array, paint: Array, ground: Ground, sun: Array, light: Light, extra: Array
+) -> Array:
+    """Radiance of the ground: colour under sun (0..1, shadows), sky, beams and `extra` light."""
+    level = light.ambient + light.sun * sun + extra
+    out = colour * (level[..., None] * np.array(light.tint, np.float32))
+    if light.headlights:
+        beam = beams(ground, light.headlights)
+        # Paint throws headlights back to the driver.
+        out += colour * (beam * (1 + 0.9 * paint))[..., None]
+    return out
