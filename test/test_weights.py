@@ -90,7 +90,7 @@ def test_a_shared_encoder_is_stored_once(make_weights) -> None:
 
 
 def test_saving_refuses_another_layout(tmp_path, tiny_layout) -> None:
-    with pytest.raises(ValueError, match="2 lanes at 64x48 .* 4 slots at 64x48"):
+    with pytest.raises(ValueError, match=r"2 lanes at 64x48 .* 4 slots at 64x48"):
         save_network(tmp_path / "w", ENetSAD(2, (64, 48)), tiny_layout, {}, {})
     assert not list(tmp_path.iterdir())
 

@@ -1,0 +1,146 @@
+"""The values: lanes, layouts and their geometry."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from lane_sad_ros.lanes import CULANE, LAYOUTS, TUSIMPLE, Decoding, Lane, LaneLayout, Lanes
+
+
+def lane(slot: int, exists: bool) -> Lane:
+    points = np.zeros((2 if exists else 0, 3), dtype=np.float32)
+    return Lane(slot=slot, exists=exists, probability=0.9 if exists else 0.1, points=points)
+
+
+def test_present_lanes_keep_their_order() -> None:
+    lanes = Lanes((1280, 720), tuple(lane(slot, slot in (1, 3)) for slot in range(4)))
+    assert [found.slot for found in lanes.present] == [1, 3]
+
+
+def test_values_are_frozen() -> None:
+    for value, field in ((lane(0, True), "slot"), (TUSIMPLE, "name"), (TUSIMPLE.decoding, "rows")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, field, None)
+
+
+# --- the layouts of the datasets
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_layouts_survive_json(layout: LaneLayout) -> None:
+    assert LaneLayout.from_json(layout.to_json()) == layout
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_slots_mirror_around_the_ego_lane(layout: LaneLayout) -> None:
+    swapped = {"left": "right", "right": "left"}
+    mirrored = [
+        "_".join((swapped[side], number))
+        for side, number in (slot.split("_") for slot in reversed(layout.slots))
+    ]
+    assert mirrored == list(layout.slots)
+
+
+def test_tusimple_decodes_the_rows_of_its_labels() -> None:
+    assert list(range(*TUSIMPLE.decoding.rows)) == list(range(160, 711, 10))
+    assert (TUSIMPLE.decoding.smoothing, TUSIMPLE.decoding.point_threshold) == (5, 0.2)
+    assert (TUSIMPLE.input_size, len(TUSIMPLE.slots)) == ((640, 368), 6)
+
+
+def test_culane_decodes_18_rows_of_its_crop() -> None:
+    assert len(range(*CULANE.decoding.rows)) == 18
+    assert (CULANE.decoding.smoothing, CULANE.decoding.point_threshold) == (9, 0.3)
+    assert (CULANE.input_size, CULANE.crop) == ((976, 208), (0, 240, 1640, 590))
+
+
+# --- geometry
+
+
+@pytest.mark.parametrize(
+    ("image_size", "crop"),
+    [
+        ((1640, 590), (0, 240, 1640, 590)),
+        ((820, 295), (0, 120, 820, 295)),
+        ((1640, 1180), (0, 480, 1640, 1180)),
+        ((1000, 500), (0, 203, 1000, 500)),
+    ],
+)
+def test_crop_scales_with_the_image(image_size, crop) -> None:
+    assert CULANE.crop_of(image_size) == crop
+
+
+def test_crop_of_an_image_too_small_for_it() -> None:
+    layout = dataclasses.replace(CULANE, crop=(0, 588, 1640, 590))
+    with pytest.raises(ValueError, match="an image of 16x10 pixels is too small for the crop"):
+        layout.crop_of((16, 10))
+
+
+def test_another_input_size() -> None:
+    smaller = TUSIMPLE.with_input_size((320, 184))
+    assert smaller.input_size == (320, 184)
+    assert smaller.with_input_size(TUSIMPLE.input_size) == TUSIMPLE
+    with pytest.raises(ValueError, match="multiples of 8"):
+        TUSIMPLE.with_input_size((320, 180))
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"crop": (0, 0, 1281, 720)}, r"crop .* does not lie inside the 1280x720 image"),
+        ({"crop": (-1, 0, 1280, 720)}, "does not lie inside"),
+        ({"crop": (640, 0, 640, 720)}, "does not lie inside"),
+        ({"input_size": (640, 360 + 1)}, "must be multiples of 8"),
+        ({"input_size": (8, 368)}, "at least 16"),
+        ({"slots": ()}, "at least one lane slot"),
+    ],
+)
+def test_layouts_that_cannot_be(change, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TUSIMPLE, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"smoothing": 4}, "smoothing must be odd and positive, not 4"),
+        ({"smoothing": -1}, "smoothing must be odd"),
+        ({"rows": (700, 160, 10)}, "name no row"),
+        ({"point_threshold": 1.5}, r"point_threshold must lie in \[0, 1\], not 1.5"),
+        ({"existence_threshold": -0.1}, r"existence_threshold must lie in \[0, 1\]"),
+    ],
+)
+def test_decoding_that_cannot_be(change, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(Decoding(rows=(160, 720, 10)), **change)
+
+
+def without(field: str) -> str:
+    values = json.loads(TUSIMPLE.to_json())
+    del values[field]
+    return json.dumps(values)
+
+
+def with_extra(**fields: object) -> str:
+    return json.dumps({**json.loads(TUSIMPLE.to_json()), **fields})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (without("crop"), "not a lane layout: .*crop"),
+        (without("decoding"), "not a lane layout: .*decoding"),
+        (with_extra(gamma=2), "not a lane layout: .*gamma"),
+        (with_extra(decoding={"rows": [160, 720, 10], "blur": 3}), "not a lane layout: .*blur"),
+        (with_extra(input_size=[640, 100]), "input_size .* must be multiples of 8"),
+        ("[1, 2]", "not a lane layout"),
+        ("{", "property name"),
+    ],
+)
+def test_json_that_is_no_layout(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LaneLayout.from_json(text)
