@@ -159,7 +159,7 @@ def _draw_line(
     near = max(2.0, height / (95 if is_ego else 150))
     casing = max(0.8, height / 600)
     if len(line) == 1:
-        line = np.concatenate([line - (0, near / 2), line + (0, near / 2)])
+        line = line + np.array([[0, -near / 2], [0, near / 2]])
     # Like the painted line, the drawn one is widest at the bottom of the image.
     share = np.clip(line[:, 1] / height, 0.0, 1.0) ** 2
     half = 0.5 * near * (0.3 + 0.7 * share)

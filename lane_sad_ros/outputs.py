@@ -1,0 +1,120 @@
+"""What detection leaves behind: lanes as JSON lines or bag topics, overlays as images or video.
+
+Every file appears under its name only when it is complete.
+
+Lanes as JSON lines: one object for each frame, in order,
+
+    {"frame": name, "stamp": seconds, "image_size": [width, height],
+     "lanes": [{"slot": 0, "name": "left_3", "exists": true, "probability": 0.98,
+                "points": [[u, v, score], ...]}, ...]}
+
+with every slot of the layout from left to right, also the absent ones (no points), and points in
+pixels of the original image from its bottom to its top.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros.files import replacing
+from lane_sad_ros.lanes import Lanes
+
+Image = NDArray[np.uint8]
+VIDEO_ENDINGS = (".mp4", ".mkv", ".avi")
+
+
+def lane_record(name: str, stamp: float, lanes: Lanes, slots: Sequence[str]) -> dict[str, Any]:
+    """The JSON object of one frame; see the module's text. stamp: seconds. slots: their names."""
+    return {
+        "frame": name,
+        "stamp": round(stamp, 9),
+        "image_size": list(lanes.image_size),
+        "lanes": [
+            {
+                "slot": lane.slot,
+                "name": slots[lane.slot],
+                "exists": lane.exists,
+                "probability": round(lane.probability, 4),
+                "points": [
+                    [round(float(u), 2), round(float(v), 2), round(float(score), 4)]
+                    for u, v, score in lane.points
+                ],
+            }
+            for lane in lanes.lanes
+        ],
+    }
+
+
+@contextmanager
+def writing_lines(path: str | os.PathLike[str]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Gives a function that adds one JSON object as a line of the file."""
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        yield lambda record: print(json.dumps(record), file=file)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes one JSON value, indented."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_image(path: str | os.PathLike[str], image: Image) -> None:
+    """Writes an image in the format of the ending. Raises OSError where that cannot be done."""
+    ending = Path(path).suffix
+    try:
+        _, data = cv2.imencode(ending, image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    except cv2.error as error:
+        raise OSError(f"{path}: OpenCV cannot write {ending or 'without an ending'}") from error
+    with replacing(path) as partial:
+        partial.write_bytes(data.tobytes())
+
+
+@contextmanager
+def writing_video(
+    path: str | os.PathLike[str], rate: float, *, for_browsers: bool = False
+) -> Iterator[Callable[[Image], None]]:
+    """Gives a function that adds H×W×3 BGR frames to a video of `rate` Hz.
+
+    The first frame sets the size; others are scaled to it. The codec is MPEG-4 part 2, which
+    players know (VLC, mpv, QuickTime, ffmpeg) but browsers do not. for_browsers: VP9 instead, the
+    only codec in OpenCV's packages that browsers play from an .mp4; it takes about 0.3 s of
+    computing for a frame of 1280×720. Raises OSError where the video cannot be written.
+    """
+    codec = "vp09" if for_browsers else "mp4v"
+    with replacing(path) as partial:
+        writer = cv2.VideoWriter()
+        size = (0, 0)
+
+        def add(image: Image) -> None:
+            nonlocal size
+            if not writer.isOpened():
+                size = image.shape[1], image.shape[0]
+                code = cv2.VideoWriter.fourcc(*codec)
+                if not writer.open(str(partial), cv2.CAP_FFMPEG, code, rate, size):
+                    raise OSError(f"{path}: OpenCV cannot write a video of {codec} here")
+            if (image.shape[1], image.shape[0]) != size:
+                image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            writer.write(image)
+
+        try:
+            yield add
+        finally:
+            writer.release()
+        if not partial.exists():
+            raise OSError(f"{path}: no frame for this video")
+
+
+def write_culane_lanes(path: str | os.PathLike[str], lanes: Lanes) -> None:
+    """The lanes of one image in CULane's `.lines.txt`: a line of `u v u v ...` for each lane."""
+    lines = (" ".join(f"{u:.3f} {v:.3f}" for u, v, _ in lane.points) for lane in lanes.present)
+    with replacing(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
