@@ -1,0 +1,1 @@
+"""The ROS 2 side: nodes, their parameters and the conversions between messages and arrays."""

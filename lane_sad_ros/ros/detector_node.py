@@ -1,0 +1,229 @@
+"""The node `lane_detector`: camera images in, lanes out."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from lane_sad_ros.ros import parameters, qos
+from lane_sad_ros.ros.diagnostics import ERROR, WARN, Report, Throttle
+from lane_sad_ros.ros.lifecycle import ResponsiveLifecycleNode
+
+if TYPE_CHECKING:
+    from lane_sad_ros.ros.pipeline import Pipeline
+
+_REPEAT = 5.0  # seconds between two warnings about the same thing
+_PATIENCE = 5.0  # seconds that work in progress gets at the end; ros2 launch waits as long
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class LaneDetectorNode(ResponsiveLifecycleNode):
+    """A lifecycle node around a `Pipeline`, which exists while the node is configured.
+
+    stop: is called when the node wants its process to end. options: as for rclpy's Node.
+    Raises `parameters.ParameterError` for a parameter that cannot be used.
+    """
+
+    def __init__(self, stop: Callable[[], None] = lambda: None, **options: Any) -> None:
+        super().__init__("lane_detector", **options)
+        self._stop = stop
+        self._parent = os.getppid()
+        self._pipeline: Pipeline | None = None
+        self._failure = ""
+        self._throttle = Throttle(_REPEAT)
+        self._hint = qos.transport_hint(rclpy.get_rmw_implementation_identifier())
+        parameters.declare(self, is_configured=lambda: self.state != "unconfigured")
+        self._settings = parameters.read(self)
+        self.add_post_set_parameters_callback(self._on_parameters_set)
+        for line in parameters.unknown_overrides(self._parameter_overrides):
+            self.get_logger().warning(line)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Not the node's clock: with simulated time it may stand still, and that must be told too.
+        self.create_timer(1.0, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._settings.autostart:
+            self.configure_and_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the weights and warms up; failing, says why and stays unconfigured."""
+        self._failure = ""
+        try:
+            # Here, because PyTorch takes seconds to import and may be missing.
+            from lane_sad_ros.ros.pipeline import Pipeline
+
+            self._pipeline = Pipeline(self, self._settings, self._warn)
+        except ImportError as error:
+            return self._fail(
+                f"{error}. The Python that runs this node ({sys.executable}) lacks it: install it "
+                "there, or run the node with the Python of an environment that has it"
+            )
+        except (ValueError, OSError) as error:
+            return self._fail(str(error))
+        # Engines and drivers raise what they like; the node has to outlive it.
+        except Exception as error:
+            return self._fail(f"{type(error).__name__}: {error}")
+        topics = ", ".join(camera.topic for camera in self._pipeline.cameras.values())
+        self.get_logger().info(f"configured for {topics}")
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribes to the cameras and starts to work."""
+        if self._pipeline is not None:
+            self._pipeline.start()
+        self.get_logger().info("active")
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribes, after the present frame is finished."""
+        if self._pipeline is not None:
+            _, subscriptions = self._pipeline.stop()
+            for subscription in subscriptions:
+                self.destroy_in_executor(self.destroy_subscription, subscription)
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets the detector and the outputs go."""
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            for camera in pipeline.cameras.values():
+                for publisher in camera.outputs:
+                    self.destroy_in_executor(self.destroy_publisher, publisher)
+            del pipeline
+            gc.collect()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivates and cleans up."""
+        self.on_deactivate(state)
+        return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured after a transition that raised."""
+        return self.on_shutdown(state)
+
+    def finish(self, timeout: float) -> bool:
+        """Ends all work before the process does; false if some goes on after `timeout` seconds."""
+        if not self.finish_transitions(timeout):
+            return False
+        return self._pipeline is None or self._pipeline.stop(timeout)[0]
+
+    def _fail(self, reason: str) -> TransitionCallbackReturn:
+        self._failure = reason
+        self.get_logger().error(f"cannot configure: {reason}")
+        return FAILURE
+
+    def _on_parameters_set(self, _: Sequence[Any]) -> None:
+        self._settings = parameters.read(self)
+        if self._pipeline is not None:
+            self._pipeline.apply(self._settings)
+
+    def _warn(self, subject: str, words: str) -> None:
+        if self._throttle.due(subject, time.monotonic()):
+            self.get_logger().warning(words)
+
+    def _on_tick(self) -> None:
+        if self._settings.exit_with_parent and os.getppid() != self._parent:
+            self.get_logger().info("the process that started this node is gone: ending")
+            self._stop()
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name().removeprefix("/")
+        now = time.monotonic()
+        state, pipeline = self.state, self._pipeline
+        report = Report()
+        report.values["state"] = state
+        if self._failure:
+            report.add(ERROR, f"cannot configure: {self._failure}")
+        elif state == "unconfigured" and self._settings.autostart:
+            report.add(WARN, "unconfigured")
+        if pipeline is not None:
+            pipeline.report(report, now)
+        hardware = report.values.get("device", self._settings.device)
+        message.status.append(report.message(f"{name}: detector", hardware, state))
+        if pipeline is not None and state == "active":
+            for camera in pipeline.cameras.values():
+                report = camera.monitor.report(
+                    now, camera.topic, camera.publishers, self._settings.stale_after, self._hint
+                )
+                label = f"{name}: camera {camera.name}".rstrip()
+                message.status.append(report.message(label, camera.topic, "receiving"))
+        self._diagnostics.publish(message)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until SIGINT or SIGTERM.
+
+    Returns the exit code: 0, 1 after an error in the node itself, 2 for wrong use.
+    """
+    stop = threading.Event()
+    # rclpy's own handlers let a second SIGINT interrupt the clean-up, and an executor that waits
+    # keeps Python's from running. So this thread waits for signals, and another one spins.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        unknown = remove_ros_args(sys.argv if args is None else args)[1:]
+        if unknown:
+            raise ValueError(
+                f"unknown argument {unknown[0]}; parameters are given as --ros-args -p name:=value"
+            )
+        node = LaneDetectorNode(stop.set)
+    # rcl reports unreadable parameter files and wrong remappings as RuntimeErrors.
+    except (RuntimeError, ValueError) as error:
+        print(f"lane_detector: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    spinner = _Spinner(node, stop)
+    spinner.start()
+    stop.wait()
+    if not node.finish(_PATIENCE):
+        # Something does not end, such as the compilation of a network. Nothing that it does
+        # matters any more, and waiting for it would end in a SIGKILL.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    rclpy.try_shutdown()
+    spinner.join()
+    return 1 if spinner.failed else 0
+
+
+class _Spinner(threading.Thread):
+    """Runs the node's callbacks until the context is shut down, and sets `stop` at its end."""
+
+    def __init__(self, node: LaneDetectorNode, stop: threading.Event) -> None:
+        super().__init__(name="executor", daemon=True)
+        self._node = node
+        self._stop_event = stop
+        self.failed = False
+
+    def run(self) -> None:
+        executor = SingleThreadedExecutor()
+        executor.add_node(self._node)
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception:
+            self.failed = True
+            traceback.print_exc()
+        finally:
+            self._stop_event.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""What the node knows about its own work: counts, rates, latencies, and their messages.
+
+Times are seconds of the steady clock; ages and rates are right when simulated time stands still.
+Rates, latencies and levels look at the last `WINDOW` seconds, counts at everything since the node
+became active.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+WINDOW = 10.0
+STAGES = (
+    "wait",
+    "convert",
+    "preprocess",
+    "network",
+    "decode",
+    "publish",
+    "pictures",
+    "total",
+    "stamp to output",
+)
+"""wait: from the receipt of a frame to its turn. convert: message to pixels. publish: lanes and
+existence. pictures: overlay and segmentation. total: from the receipt until lanes are out. stamp to
+output: from the image's stamp until lanes are out, by the node's clock."""
+
+_LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+OK, WARN, ERROR = range(3)
+
+
+class Window:
+    """Values of the last `seconds`."""
+
+    def __init__(self, seconds: float = WINDOW) -> None:
+        self.seconds = seconds
+        self._values: deque[tuple[float, float]] = deque()
+
+    def add(self, now: float, value: float = 1.0) -> None:
+        self._values.append((now, value))
+        self._forget(now)
+
+    def values(self, now: float) -> list[float]:
+        self._forget(now)
+        return [value for _, value in self._values]
+
+    def _forget(self, now: float) -> None:
+        while self._values and self._values[0][0] < now - self.seconds:
+            self._values.popleft()
+
+
+class Report:
+    """One status in the making: the worst level wins, all reasons are told."""
+
+    def __init__(self) -> None:
+        self.level = OK
+        self.reasons: list[str] = []
+        self.values: dict[str, str] = {}
+
+    def add(self, level: int, reason: str) -> None:
+        self.level = max(self.level, level)
+        self.reasons.append(reason)
+
+    def message(self, name: str, hardware_id: str, fine: str) -> DiagnosticStatus:
+        """The status; `fine` is what to say where there is nothing to report."""
+        return DiagnosticStatus(
+            level=_LEVELS[self.level],
+            name=name,
+            message="; ".join(self.reasons) or fine,
+            hardware_id=hardware_id,
+            values=[KeyValue(key=key, value=value) for key, value in self.values.items()],
+        )
+
+
+class CameraMonitor:
+    """The counts of one camera. Its methods may be called from any thread."""
+
+    def __init__(self, now: float) -> None:
+        self._lock = threading.Lock()
+        self._started = now
+        self._counts: Counter[str] = Counter()
+        self._bad: Counter[str] = Counter()
+        self._last_received: float | None = None
+        self._qos_problem = ""
+        self._received = Window()
+        self._processed = Window()
+        self._found = Window()
+        self._batch = Window()
+        self._lost = Window()
+        self._unheard = Window()
+        self._bad_frames = Window()
+        self._failures = Window()
+        self._last_words = ""
+        self._latencies = {stage: Window() for stage in STAGES}
+
+    def received(self, now: float) -> None:
+        """A frame arrived."""
+        with self._lock:
+            self._counts["received"] += 1
+            self._last_received = now
+            self._received.add(now)
+
+    def dropped(self) -> None:
+        """A newer frame replaced one that nobody had looked at."""
+        with self._lock:
+            self._counts["dropped"] += 1
+
+    def lost(self, now: float, frames: int) -> None:
+        """The middleware lost frames on the way."""
+        with self._lock:
+            self._counts["lost"] += frames
+            self._lost.add(now, frames)
+
+    def unheard(self, now: float) -> None:
+        """A frame was left alone because nobody listens."""
+        with self._lock:
+            self._counts["unheard"] += 1
+            self._unheard.add(now)
+
+    def bad(self, now: float, reason: str, words: str) -> None:
+        """A frame could not be used."""
+        with self._lock:
+            self._bad[reason] += 1
+            self._bad_frames.add(now)
+            self._last_words = words
+
+    def failed(self, now: float, words: str) -> None:
+        """The detector failed on a frame."""
+        with self._lock:
+            self._counts["failed"] += 1
+            self._failures.add(now)
+            self._last_words = words
+
+    def processed(self, now: float, lanes_found: int, batch: int) -> None:
+        """The lanes of a frame are out, which was one of `batch` frames detected together."""
+        with self._lock:
+            self._counts["processed"] += 1
+            self._processed.add(now)
+            self._found.add(now, lanes_found)
+            self._batch.add(now, batch)
+
+    def took(self, now: float, stages: Mapping[str, float]) -> None:
+        """What a frame cost; seconds by name of `STAGES`."""
+        with self._lock:
+            for stage, seconds in stages.items():
+                self._latencies[stage].add(now, seconds)
+
+    def qos_problem(self, words: str) -> None:
+        """A publisher cannot be received."""
+        with self._lock:
+            self._qos_problem = words
+
+    def report(
+        self, now: float, topic: str, publishers: int, stale_after: float, hint: str
+    ) -> Report:
+        """The status at `now`. hint: what helps against frames lost on the way."""
+        with self._lock:
+            report = Report()
+            if self._qos_problem:
+                report.add(ERROR if self._last_received is None else WARN, self._qos_problem)
+            self._report_age(report, now, topic, publishers, stale_after)
+            self._report_frames(report, now, hint)
+            report.values = self._values(now, topic, publishers)
+            return report
+
+    def _report_age(
+        self, report: Report, now: float, topic: str, publishers: int, stale_after: float
+    ) -> None:
+        last = self._last_received
+        if now - (self._started if last is None else last) <= stale_after:
+            return
+        if publishers == 0:
+            why = f"nobody publishes {topic}"
+        else:
+            why = f"{publishers} publisher(s) of {topic} send nothing that arrives"
+        if last is None:
+            report.add(WARN, f"no frame yet: {why}")
+        else:
+            report.add(WARN, f"no frame for {now - last:.1f} s: {why}")
+
+    def _report_frames(self, report: Report, now: float, hint: str) -> None:
+        failures = len(self._failures.values(now))
+        if failures:
+            report.add(ERROR, f"{failures} frame(s) failed lately: {self._last_words}")
+        bad = len(self._bad_frames.values(now))
+        if bad:
+            report.add(WARN, f"{bad} bad frame(s) lately, the last: {self._last_words}")
+        lost = int(sum(self._lost.values(now)))
+        if lost:
+            report.add(WARN, f"{lost} frame(s) lost on the way lately: {hint}")
+        processed = self._found.values(now)
+        if self._unheard.values(now) and not processed:
+            report.add(OK, "nobody subscribed, nothing computed")
+        elif processed and not any(processed):
+            report.add(OK, f"no lanes in the last {len(processed)} frame(s)")
+
+    def _values(self, now: float, topic: str, publishers: int) -> dict[str, str]:
+        span = max(min(WINDOW, now - self._started), 1e-9)
+        values = {
+            "topic": topic,
+            "publishers": str(publishers),
+            "frames received": str(self._counts["received"]),
+            "frames processed": str(self._counts["processed"]),
+            "frames dropped": str(self._counts["dropped"]),
+            "frames lost on the way": str(self._counts["lost"]),
+            "frames without subscriber": str(self._counts["unheard"]),
+            "frames failed": str(self._counts["failed"]),
+            "frames bad": str(self._bad.total()),
+            **{f"frames bad: {reason}": str(count) for reason, count in self._bad.items()},
+            "rate in [Hz]": f"{len(self._received.values(now)) / span:.2f}",
+            "rate out [Hz]": f"{len(self._processed.values(now)) / span:.2f}",
+            "age of last frame [s]": (
+                "never" if self._last_received is None else f"{now - self._last_received:.2f}"
+            ),
+        }
+        for key, window in (("batch", self._batch), ("lanes", self._found)):
+            numbers = window.values(now)
+            if numbers:
+                values[f"{key} mean"] = f"{sum(numbers) / len(numbers):.2f}"
+        for stage, window in self._latencies.items():
+            values.update(_latency(stage, window.values(now)))
+        return values
+
+
+class Throttle:
+    """Lets each subject through at once, then no more often than every `period` seconds."""
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._next: dict[object, float] = {}
+
+    def due(self, subject: object, now: float) -> bool:
+        if now < self._next.get(subject, now):
+            return False
+        self._next[subject] = now + self._period
+        return True
+
+
+def _latency(stage: str, seconds: Iterable[float]) -> dict[str, str]:
+    milliseconds = np.fromiter(seconds, float) * 1e3
+    if not milliseconds.size:
+        return {}
+    return {
+        f"{stage} median [ms]": f"{np.median(milliseconds):.2f}",
+        f"{stage} 99th [ms]": f"{np.percentile(milliseconds, 99):.2f}",
+    }
