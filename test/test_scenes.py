@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -132,9 +133,7 @@ def test_the_ego_lane_is_measured() -> None:
 def test_a_mirrored_road_has_mirrored_labels() -> None:
     markings = tuple(replace(m, offset=-m.offset) for m in PLAIN.markings)
     one = render(replace(PLAIN, curvature=1 / 300, offset=0.3, heading=-0.01))
-    other = render(
-        replace(PLAIN, markings=markings, curvature=-1 / 300, offset=-0.3, heading=0.01)
-    )
+    other = render(replace(PLAIN, markings=markings, curvature=-1 / 300, offset=-0.3, heading=0.01))
     for slot in range(6):
         a, b = one.lanes[slot], other.lanes[5 - slot]
         assert (a is None) == (b is None)
@@ -166,7 +165,9 @@ def test_far_dashes_fade_to_their_mean() -> None:
         lane = rendering.lanes[2]
         assert lane is not None
         image = rendering.image.astype(float).mean(axis=2)
-        rows = range(int(CAMERA.project([[80.0, 0, 0]])[0, 1]), int(CAMERA.project([[60.0, 0, 0]])[0, 1]))
+        rows = range(
+            int(CAMERA.project([[80.0, 0, 0]])[0, 1]), int(CAMERA.project([[60.0, 0, 0]])[0, 1])
+        )
         sums = []
         for row in rows:
             at = round(crossing(lane, row))
@@ -204,7 +205,7 @@ def test_the_drive_repeats_and_runs_on_smoothly() -> None:
     np.testing.assert_array_equal(drive.frame(1.0).image, Drive(3, camera).frame(1.0).image)
     for start in (0.5, 6.0, 10.0, 16.0):
         frames = [drive.frame(start + i / 20) for i in range(3)]
-        for one, other in zip(frames, frames[1:], strict=False):
+        for one, other in pairwise(frames):
             change = np.abs(one.image.astype(float) - other.image).mean()
             assert 0.1 < change < 25
             for a, b in zip(one.lanes, other.lanes, strict=True):

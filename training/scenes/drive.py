@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,14 +93,15 @@ class Drive:
             for s in np.arange(20, 620, 30)
         ]  # fmt: skip
         pavement = Pavement(
-            left=_EDGES[0] + 1.3, right=_EDGES[3] - 2.9, base=(0.345, 0.35, 0.355),
+            left=_EDGES[0] + 1.3, right=_EDGES[3] - 2.9, base=(0.385, 0.39, 0.395),
             lane_edges=_EDGES, lane_gains=(1.03, 0.97, 1.0), shoulder_gain=0.88, grain=0.085,
             streaks=0.035, blotches=0.045, tracks=0.05, oil=0.07, cracks=0.25,
             patches=tuple(patches), skids=tuple(skids), verge=(0.27, 0.36, 0.41), verge_width=1.6,
             field=(0.17, 0.33, 0.27), paint=0.95,
         )  # fmt: skip
         barriers = (
-            Barrier(pavement.left + 0.35, "concrete", 0.9, (0.5, 0.53, 0.55)),
+            Barrier(pavement.left + 0.35, "concrete", 0.9, (0.5, 0.53, 0.55), -100, 385),
+            Barrier(pavement.left + 0.35, "concrete", 0.9, (0.5, 0.53, 0.55), 455, 1400),
             Barrier(pavement.right - 0.6, "rail", 0.78, (0.52, 0.52, 0.5), 30, 388),
             Barrier(pavement.right - 0.6, "rail", 0.78, (0.52, 0.52, 0.5), 452, 900),
         )
@@ -155,7 +157,7 @@ class Drive:
             cloud=(0.47, 0.44, 0.58), headlights=0.6, lamps=0.12,
         )  # fmt: skip
         share = _smooth(t, 11.5, 18.0)
-        mixed = {}
+        mixed: dict[str, Any] = {}
         for name, start in vars(day).items():
             end = getattr(evening, name)
             if isinstance(start, tuple):
@@ -168,7 +170,9 @@ class Drive:
         """The picture and labels at t seconds, t >= 0."""
         s0 = self.speed * t
         offset = self.offset(t)
-        heading = float(np.arctan((self.offset(t + 0.01) - self.offset(t - 0.01)) / 0.02 / self.speed))
+        heading = float(
+            np.arctan((self.offset(t + 0.01) - self.offset(t - 0.01)) / 0.02 / self.speed)
+        )
         first = int(np.searchsorted(self._arc, s0 - BEHIND))
         part = slice(first, first + int(900 / STEP))
         arc = self._arc[part] - s0
@@ -182,4 +186,4 @@ class Drive:
         north = float(np.interp(s0, self._arc, self._north)) + heading
         jolt = 0.0012 * np.sin(7.1 * t) + 0.0008 * np.sin(11.7 * t + 2)
         camera = replace(self.camera, pitch=self.camera.pitch + float(jolt))
-        return render_along(scene, path, camera, s0, north, int(round(t * 1000)))
+        return render_along(scene, path, camera, s0, north, round(t * 1000))

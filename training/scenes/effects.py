@@ -12,7 +12,6 @@ from .camera import Array, Camera
 from .spec import Colour, Lens
 from .textures import noise, sample
 
-
 _TARGET = 0.45  #: mean radiance the exposure aims at
 
 
@@ -33,16 +32,18 @@ def add_glows(image: Array, glows: Sequence[tuple[float, float, float, Colour]])
 
 def _bonnet(image: Array, lens: Lens) -> None:
     height, width = image.shape[:2]
+    level = np.float32(image[::4, ::4].mean() * 1.3 + 0.08)
+    sky = image[: max(1, height // 4) : 4, ::4].mean(axis=(0, 1))
+    top = int(height * (1 - lens.bonnet)) - 1
     u = np.linspace(-1, 1, width, dtype=np.float32)
     edge = height * (1 - lens.bonnet * (1 - 0.45 * np.abs(u) ** 2.5))
-    v = np.arange(height, dtype=np.float32)[:, None]
+    v = np.arange(top, height, dtype=np.float32)[:, None]
     inside = np.clip(v - edge + 0.5, 0, 1)
-    depth = np.clip((v - edge) / (height * max(lens.bonnet, 1e-3)), 0, 1)
-    sky = image[: max(1, height // 4)].mean(axis=(0, 1))
+    depth = np.clip((v - edge) / np.float32(height * lens.bonnet), 0, 1)
     tone = np.array(lens.bonnet_colour, np.float32) * (1.15 - 0.5 * depth)[..., None]
-    sheen = 0.35 * np.exp(-depth * 7)[..., None] * sky
-    level = np.float32(image.mean() * 1.6 + 0.1)
-    image += inside[..., None] * (tone * level + sheen - image)
+    sheen = 0.3 * np.exp(-depth * 7)[..., None] * sky
+    part = image[top:]
+    part += inside[..., None] * (tone * level + sheen - part)
 
 
 def _response(gamma: float) -> NDArray[np.uint8]:
@@ -62,14 +63,17 @@ def develop(
         horizon = camera.cy - camera.fy * np.tan(camera.pitch)
         centre = camera.cx + camera.fx * np.tan(camera.yaw)
         total = image.copy()
-        for step in (1, 2, 3):
-            zoom = 1 + lens.motion * step / 3
+        for step in (1, 2):
+            zoom = 1 + lens.motion * step / 2
             matrix = np.array([[zoom, 0, centre * (1 - zoom)], [0, zoom, horizon * (1 - zoom)]])
             total += cv2.warpAffine(
-                image, matrix, (width, height), flags=cv2.INTER_LINEAR,
+                image,
+                matrix,
+                (width, height),
+                flags=cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_REPLICATE,
             )
-        image = total * np.float32(0.25)
+        image = total * np.float32(1 / 3)
     if lens.reflection > 0:
         v, u = np.mgrid[0:height, 0:width].astype(np.float32) / np.float32(width)
         streaks = sample(noise(1.6, 10), v * 0.35, u * 0.3 + np.float32(rng.random()))
@@ -79,7 +83,7 @@ def develop(
     if lens.blur * scale > 0.15:
         image = cv2.GaussianBlur(image, (0, 0), lens.blur * scale)
     mean = float(cv2.resize(image, (16, 9), interpolation=cv2.INTER_AREA)[2:].mean())
-    metered = np.clip((_TARGET / max(mean, 1e-3)) ** lens.metering, 0.6, 1.7)
+    metered = np.clip((_TARGET / max(mean, 1e-3)) ** lens.metering, 0.6, 2.4)
     gain = np.array(lens.balance, np.float32) * np.float32(lens.exposure * metered)
     if lens.saturation != 1:
         mix = np.full((3, 3), (1 - lens.saturation) / 3) + np.eye(3) * lens.saturation
@@ -97,7 +101,6 @@ def develop(
         image += grain
     picture = _response(lens.gamma)[np.clip(image * 2048, 0, 4095).astype(np.uint16)]
     if lens.jpeg < 100:
-        done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, lens.jpeg])
-        if done:
-            picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, lens.jpeg])
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return np.asarray(picture, np.uint8)

@@ -10,19 +10,13 @@ from numpy.typing import NDArray
 
 from .backdrop import backdrop
 from .camera import Array, Camera
+from .canvas import Canvas, Drawing
 from .effects import add_glows, develop
-from .objects import (
-    Canvas,
-    Drawing,
-    barrier_drawings,
-    footprints,
-    roadside_drawings,
-    structure_drawings,
-    vehicle_drawing,
-)
 from .road import BEHIND, STEP, Path, label, look_at_ground, slots
+from .roadside import barrier_drawings, roadside_drawings, structure_drawings
 from .spec import Scene
 from .surface import lit, reflectance, shade_of_trees
+from .vehicles import footprints, vehicle_drawing
 
 
 @dataclass(frozen=True)
@@ -101,7 +95,9 @@ def render_along(
         _wet(surface, image, ground.x, paint, top, light.wet, rough=colour[..., 1])
     clear = np.exp(-ground.x / np.float32(light.visibility))[..., None]
     surface = surface * clear + np.array(light.horizon, np.float32) * (1 - clear)
-    image[top:] = np.where(ground.visible[..., None], surface, image[top:]) if cut > top else surface
+    image[top:] = (
+        np.where(ground.visible[..., None], surface, image[top:]) if cut > top else surface
+    )
     canvas.image = cv2.convertScaleAbs(image, alpha=255)
     _objects(scene, canvas, s0)
     developed = canvas.image.astype(np.float32) * np.float32(1 / 255)

@@ -34,6 +34,7 @@ class Marking:
     wear: float = 0.0  #: 0 fresh to 1 gone
     worn_from: float = -1e9  #: metres along the road; wear holds from here ...
     worn_to: float = 1e9  #: ... to here
+    decoy: bool = False  #: paint that bounds no lane of this carriageway: never labelled
     seam: float = 0.0  #: metres; a dark joint this far from the marking, 0 for none
 
     @property
@@ -95,8 +96,12 @@ class Path:
         psi = np.interp(s, self.arc, self.psi)
         x = np.interp(s, self.arc, self.x) - d * np.sin(psi)
         y = np.interp(s, self.arc, self.y) + d * np.cos(psi)
-        height = np.interp(x, self._grid, self._z) + z
+        height = self.surface(x) + z
         return np.stack([x, y, height], axis=-1).reshape(-1, 3)
+
+    def surface(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Height of the ground at these forward distances, metres."""
+        return np.asarray(np.interp(np.asarray(x, np.float64), self._grid, self._z))
 
     def slope_table(self, height: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(upward slope of the line of sight to the ground at x, its running maximum), for x on
@@ -122,7 +127,7 @@ class Ground:
 
 def look_at_ground(path: Path, camera: Camera, left: Array, up: Array) -> Ground:
     """Which ground each pixel sees, from the camera's ``slopes()``."""
-    slope, seen = path.slope_table(camera.height_m)
+    _, seen = path.slope_table(camera.height_m)
     x_table = path._grid[4:]
     rising = np.concatenate([[True], seen[1:] > seen[:-1] + 1e-9])
     keys, inverse = seen[rising], 1.0 / x_table[rising]
@@ -191,10 +196,12 @@ def label(
 def slots(markings: Sequence[Marking], offset: float) -> list[Marking | None]:
     """The markings by slot: left_3, left_2, left_1, right_1, right_2, right_3 around an offset.
 
-    A boundary that is not labelled keeps its slot empty: those beyond it do not move up.
+    Decoys are passed over. A boundary that is not labelled keeps its slot empty: those beyond it
+    do not move up.
     """
-    left = sorted((m for m in markings if m.offset > offset), key=lambda m: m.offset)[:3]
-    right = sorted((m for m in markings if m.offset <= offset), key=lambda m: -m.offset)[:3]
+    bounds = [m for m in markings if not m.decoy]
+    left = sorted((m for m in bounds if m.offset > offset), key=lambda m: m.offset)[:3]
+    right = sorted((m for m in bounds if m.offset <= offset), key=lambda m: -m.offset)[:3]
     found: list[Marking | None] = [None] * 6
     for i, marking in enumerate(left):
         found[2 - i] = marking if marking.labelled else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 
 from .camera import Camera, sample_camera
@@ -100,7 +103,7 @@ def night(rng: np.random.Generator) -> Light:
         horizon=(dark + 0.03, dark + 0.03, dark + 0.035),
         cover=0.0,
         visibility=float(rng.uniform(150, 600)),
-        headlights=float(rng.uniform(0.5, 1.1)),
+        headlights=float(rng.uniform(0.6, 1.2)),
         lamps=lamps,
         wet=float(rng.uniform(0.2, 0.7)) if rng.random() < 0.25 else 0.0,
     )
@@ -153,32 +156,65 @@ def _markings(
         colour = "yellow" if (i == 0 and left_yellow) else "white"
         if i == 0 and double and rng.random() < 0.5:
             colour = "yellow"
-        common = {
-            "offset": offset,
-            "colour": colour,
-            "phase": phase if rng.random() < 0.8 else float(rng.uniform(0, period)),
-            "wear": float(np.clip(wear_level + rng.normal(0, 0.12), 0, 0.8)),
-            "seam": seam if not outer or rng.random() < 0.5 else 0.0,
-        }
+        marking = Marking(
+            offset,
+            kind,
+            colour,
+            width=float(np.clip(width * rng.uniform(0.85, 1.2), 0.08, 0.28)),
+            period=period,
+            length=float(length * rng.uniform(0.9, 1.1)),
+            phase=phase if rng.random() < 0.8 else float(rng.uniform(0, period)),
+            double=double,
+            gap=float(rng.uniform(0.1, 0.2)),
+            wear=float(np.clip(wear_level + rng.normal(0, 0.12), 0, 0.8)),
+            seam=seam if not outer or rng.random() < 0.5 else 0.0,
+        )
         if kind == "dashed" and dots:
-            markings.append(
-                Marking(kind="dots", width=float(rng.uniform(0.1, 0.13)), length=0.12,
-                        period=float(rng.choice([1.22, 2.44, 4.88, 12.2])), **common)  # type: ignore[arg-type]
+            spacing = float(rng.choice([1.22, 2.44, 4.88, 12.2]))
+            wide = float(rng.uniform(0.1, 0.13))
+            marking = replace(
+                marking, kind="dots", double="", width=wide, length=0.12, period=spacing
             )
-        else:
-            markings.append(
-                Marking(kind=kind, double=double, gap=float(rng.uniform(0.1, 0.2)),
-                        width=float(np.clip(width * rng.uniform(0.85, 1.2), 0.08, 0.28)),
-                        period=period, length=float(length * rng.uniform(0.9, 1.1)), **common)  # type: ignore[arg-type]
-            )
+        markings.append(marking)
     if len(edges) > 2 and rng.random() < 0.08:
         gone = int(rng.integers(len(edges)))
         markings[gone] = Marking(offset=edges[gone], kind="none")
     return tuple(markings)
 
 
+def _symbols(
+    rng: np.random.Generator, edges: list[float], s0: float
+) -> tuple[list[Patch], list[Skid]]:
+    """Paint that is no lane marking (arrows, crossings, stop lines) and shadows of poles."""
+    patches, skids = [], []
+    kind = rng.choice(["", "arrow", "zebra", "stop"], p=[0.86, 0.08, 0.03, 0.03])
+    start = s0 + float(rng.uniform(5, 45))
+    paint = float(rng.uniform(0.5, 1.0))
+    if kind == "arrow":
+        for left, right in pairwise(edges):
+            d = (left + right) / 2
+            patches.append(Patch(start, start + 3, d - 0.08, d + 0.08, 1, paint))
+            for i in range(5):
+                half = 0.08 * (5 - i)
+                at = start + 3 + 0.35 * i
+                patches.append(Patch(at, at + 0.35, d - half, d + half, 1, paint))
+    elif kind == "zebra":
+        for d in np.arange(edges[-1] + 0.3, edges[0] - 0.5, 1.0):
+            patches.append(Patch(start, start + 3.5, float(d), float(d + 0.5), 1, paint))
+    elif kind == "stop":
+        lane = int(rng.integers(len(edges) - 1))
+        patches.append(Patch(start, start + 0.4, edges[-1], edges[lane], 1, paint))
+    if rng.random() < 0.08:
+        slant = float(rng.choice([-1, 1]) * rng.uniform(1.5, 6))
+        wide = (edges[0] - edges[-1] + 8) / abs(slant)
+        foot = edges[-1] - 4 if slant > 0 else edges[0] + 4
+        width = float(rng.uniform(0.2, 0.5)) * abs(slant)
+        skids.append(Skid(start, start + wide, foot, slant, 0.0, width, 0.5))
+    return patches, skids
+
+
 def _traffic(
-    rng: np.random.Generator, edges: list[float], offset: float, ego: int, oncoming_left: bool
+    rng: np.random.Generator, edges: list[float], ego: int, oncoming_left: bool
 ) -> tuple[Vehicle, ...]:
     density = rng.choice([0.0, 0.4, 1.0, 1.6], p=[0.15, 0.35, 0.35, 0.15])
     vehicles = []
@@ -193,7 +229,9 @@ def _traffic(
             if towards and kind == "truck":
                 kind = "van"
             white = kind in ("truck", "van") and rng.random() < 0.6
-            colour = (0.75, 0.76, 0.75) if white else CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))]
+            colour = (
+                (0.75, 0.76, 0.75) if white else CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))]
+            )
             vehicles.append(
                 Vehicle(
                     s=s, d=float(middle + rng.normal(0, 0.2)), kind=kind,
@@ -274,13 +312,39 @@ def sample_scene(rng: np.random.Generator, camera: Camera | None = None) -> Scen
                 Skid(start, start + float(rng.uniform(5, 60)),
                      float(rng.uniform(edges[-1], edges[0])), float(rng.normal(0, 0.02)),
                      float(rng.normal(0, 0.002)), float(rng.uniform(0.03, 0.22)),
-                     float(rng.uniform(0.55, 0.9) if rng.random() < 0.8 else rng.uniform(1.05, 1.25)))
+                     float(rng.uniform(0.55, 0.9)))
             )  # fmt: skip
+    more_patches, more_skids = _symbols(rng, edges, float(seed % 977))
+    patches += more_patches
+    skids += more_skids if light.sun > 0.3 else []
+    second = None
+    opposite: list[Vehicle] = []
+    if not unmarked and not oncoming and rng.random() < 0.4:
+        near = edges[0] + shoulder_left + float(rng.uniform(1.2, 12))
+        count = int(rng.integers(2, 5))
+        second = (near, near + count * lane_width + 3)
+        for i in range(count + 1):
+            outer = i in (0, count)
+            markings += (
+                Marking(
+                    near + 1.5 + i * lane_width, "solid" if outer else "dashed", decoy=True,
+                    wear=float(rng.uniform(0, 0.6)), colour="yellow" if us and i == 0 else "white",
+                ),
+            )  # fmt: skip
+        for i in range(count):
+            s = float(rng.uniform(10, 60))
+            while s < 220 and rng.random() < 0.8:
+                kind = str(rng.choice(["car", "suv", "van"]))
+                colour = _vary(rng, CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))], 0.06)
+                d = near + 1.5 + (i + 0.5) * lane_width
+                opposite.append(Vehicle(s, d, kind, colour, oncoming=True))
+                s += float(rng.uniform(15, 70))
     verge = [(0.28, 0.36, 0.42), (0.3, 0.42, 0.52), (0.2, 0.33, 0.28), (0.33, 0.35, 0.36)]
     fields = [(0.16, 0.3, 0.24), (0.3, 0.45, 0.56), (0.14, 0.24, 0.2), (0.2, 0.36, 0.36)]
     pavement = Pavement(
         left=edges[0] + shoulder_left,
         right=edges[-1] - shoulder_right,
+        second=second,
         base=(grey * float(1 - warm), grey, grey * float(1 + warm)),
         lane_edges=tuple(edges),
         lane_gains=tuple(float(v) for v in rng.normal(1, 0.07, lanes)),
@@ -322,12 +386,15 @@ def sample_scene(rng: np.random.Generator, camera: Camera | None = None) -> Scen
                 s=seed % 977 + float(rng.uniform(8, 150)), kind=kind,
                 length=float(rng.uniform(8, 30)) if kind == "bridge" else 0.3,
                 clearance=float(rng.uniform(5, 6.5)),
-                colour=(0.24, 0.3, 0.08) if kind == "gantry" else _vary(rng, (0.45, 0.46, 0.47), 0.1),
+                colour=_vary(
+                    rng, (0.24, 0.3, 0.08) if kind == "gantry" else (0.45, 0.46, 0.47), 0.1
+                ),
             )
         )  # fmt: skip
     roadside = Roadside(
         trees=float(rng.choice([0.0, rng.uniform(0.1, 1.0)], p=[0.15, 0.85])),
-        tree_left=pavement.left + float(rng.uniform(3.5, 14)),
+        leaves=_vary(rng, (0.12, 0.23, 0.18) if rng.random() < 0.7 else (0.12, 0.22, 0.26), 0.15),
+        tree_left=(second[1] if second else pavement.left) + float(rng.uniform(3.5, 14)),
         tree_right=pavement.right - float(rng.uniform(3.5, 12)),
         posts=float(rng.uniform(28, 50)) if light.lamps or rng.random() < 0.2 else 0.0,
         hills=float(rng.uniform(0, 0.09)),
@@ -342,7 +409,7 @@ def sample_scene(rng: np.random.Generator, camera: Camera | None = None) -> Scen
         markings=markings,
         pavement=pavement,
         barriers=tuple(barriers),
-        vehicles=_traffic(rng, edges, offset, ego, oncoming),
+        vehicles=(*_traffic(rng, edges, ego, oncoming), *opposite),
         structures=tuple(structures),
         roadside=roadside,
         lens=sample_lens(rng, bool(weather == 3)),

@@ -43,6 +43,7 @@ class Patch:
     right: float
     left: float
     gain: float  #: brightness relative to the pavement around
+    paint: float = 0.0  #: share of white paint: arrows, zebra crossings, stop lines
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Pavement:
 
     left: float = 9.0  #: d of the paved left edge
     right: float = -6.0  #: d of the paved right edge
+    second: tuple[float, float] | None = None  #: (right, left) d of the other carriageway
     base: Colour = (0.45, 0.45, 0.45)
     lane_edges: tuple[float, ...] = (5.4, 1.8, -1.8)  #: descending d; bounds of the lanes
     lane_gains: tuple[float, ...] = ()  #: brightness of each strip between edges
@@ -127,6 +129,7 @@ class Roadside:
     """What stands beside the road and behind it."""
 
     trees: float = 0.5  #: density, 0..1
+    leaves: Colour = (0.12, 0.25, 0.19)
     tree_left: float = 14.0  #: d nearest the road on the left
     tree_right: float = -12.0
     posts: float = 0.0  #: metres between lamp posts, 0 for none

@@ -68,6 +68,8 @@ def _profile(pavement: Pavement, markings: tuple[Marking, ...]) -> Array:
     base = np.array(pavement.base, np.float32)
     colour = ones * base
     paved = (d > pavement.right) & (d < pavement.left)
+    if pavement.second:
+        paved |= (d > pavement.second[0]) & (d < pavement.second[1])
     edges = pavement.lane_edges
     gain = np.full(len(d), pavement.shoulder_gain, np.float32)
     for left, right, lane_gain in zip(edges, edges[1:], pavement.lane_gains, strict=False):
@@ -96,21 +98,26 @@ def _profile(pavement: Pavement, markings: tuple[Marking, ...]) -> Array:
     return np.stack(rows)
 
 
-def _patches(gain: Array, ground: Ground, s: Array, patches: tuple[Patch, ...]) -> None:
-    for patch in patches:
-        inside = _inside(ground.d, patch.right, patch.left, ground.across) * _inside(
-            s, patch.start, patch.end, ground.along
-        )
-        gain *= 1 + inside * np.float32(patch.gain - 1)
+def _rows(start: float, end: float, reach: tuple[Array, Array]) -> slice:
+    """The image rows that may see a stretch of road; `reach` holds each row's least and greatest
+    s."""
+    rows = np.flatnonzero((reach[1] > start - 1) & (reach[0] < end + 1))
+    return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
 
 
-def _skids(gain: Array, ground: Ground, s: Array, skids: tuple[Skid, ...]) -> None:
-    for skid in skids:
-        at = s - np.float32(skid.start)
-        middle = skid.offset + at * np.float32(skid.slant) + at * at * np.float32(skid.bend / 2)
-        inside = _inside(ground.d - middle, -skid.width / 2, skid.width / 2, ground.across)
-        inside *= np.clip(at * 2, 0, 1) * np.clip((skid.end - s) * 2, 0, 1)
-        gain *= 1 + inside * np.float32(skid.gain - 1)
+def _patch(patch: Patch, ground: Ground, s: Array, rows: slice) -> Array:
+    return _inside(ground.d[rows], patch.right, patch.left, ground.across[rows]) * _inside(
+        s[rows], patch.start, patch.end, ground.along[rows]
+    )
+
+
+def _skid(skid: Skid, ground: Ground, s: Array, rows: slice) -> Array:
+    at = s[rows] - np.float32(skid.start)
+    middle = skid.offset + at * np.float32(skid.slant) + at * at * np.float32(skid.bend / 2)
+    footprint = ground.across[rows] + ground.along[rows] * np.float32(abs(skid.slant))
+    inside = _inside(ground.d[rows] - middle, -skid.width / 2, skid.width / 2, footprint)
+    ends = np.clip(at * 2, 0, 1) * np.clip((skid.end - s[rows]) * 2, 0, 1)
+    return np.asarray(inside * ends, np.float32)
 
 
 def beams(ground: Ground, strength: float) -> Array:
@@ -150,9 +157,17 @@ def reflectance(
     )
     grain, gravel = fine[..., 0], fine[..., 1]
     blotch, streak = coarse[..., 0], coarse[..., 1]
+    # Stones show only near the camera: rows whose footprint is a few centimetres.
+    first = int(np.argmax(ground.along.min(axis=1) < 0.12))
+    part = slice(first, None)
+    stones = np.zeros_like(s)
+    stones[part] = sample(
+        noise(0.25, 12), s[part] * np.float32(1 / 5.3), d[part] * np.float32(1 / 5.3) + shift
+    ) / (1 + (ground.along[part] * np.float32(1 / 0.035)) ** 2)
     gain = 1 + rough * (
-        grain * (near * np.float32(pavement.grain))
-        + gravel * (middle * np.float32(pavement.grain * 0.6))
+        stones * np.float32(pavement.grain * 1.7)
+        + grain * (near * np.float32(pavement.grain * 0.7))
+        + gravel * (middle * np.float32(pavement.grain * 0.35))
         + blotch * np.float32(pavement.blotches)
     )
     gain += streak * np.float32(pavement.streaks)
@@ -167,17 +182,28 @@ def reflectance(
         patchy = np.clip(blotch + 0.5, 0, 1)
         fade = 1 / (1 + (ground.along * np.float32(1 / 0.12)) ** 2)
         gain *= 1 - crack * patchy * fade * paved * np.float32(pavement.cracks)
-    _patches(gain, ground, s, pavement.patches)
-    _skids(gain, ground, s, pavement.skids)
+    reach = s.min(axis=1), s.max(axis=1)
+    for patch in pavement.patches:
+        rows = _rows(patch.start, patch.end, reach)
+        gain[rows] *= 1 + _patch(patch, ground, s, rows) * np.float32(patch.gain - 1)
+    for skid in pavement.skids:
+        rows = _rows(skid.start, skid.end, reach)
+        gain[rows] *= 1 + _skid(skid, ground, s, rows) * np.float32(skid.gain - 1)
     colour *= np.clip(gain, 0.15, 2.2)[..., None]
     paint = np.zeros_like(d)
+    white = WHITE * np.float32(pavement.paint)
+    for patch in pavement.patches:
+        if patch.paint:
+            rows = _rows(patch.start, patch.end, reach)
+            share = _patch(patch, ground, s, rows) * np.float32(patch.paint)
+            share = share * np.clip(1 + 0.25 * blotch[rows] + 0.15 * gravel[rows], 0, 1)
+            colour[rows] += share[..., None] * (white - colour[rows])
+            paint[rows] = np.maximum(paint[rows], share)
     for marking in markings:
         near_line = coverage(marking, ground, s)
         wear = np.float32(marking.wear)
         if marking.worn_from > -1e8 or marking.worn_to < 1e8:
-            wear = wear * np.clip(
-                np.minimum(s - marking.worn_from, marking.worn_to - s) / 8, 0, 1
-            )
+            wear = wear * np.clip(np.minimum(s - marking.worn_from, marking.worn_to - s) / 8, 0, 1)
         keep = np.clip(
             1.1 - wear * 1.25 + (gravel * 0.22 * middle + blotch * 0.3) * (0.15 + wear * 1.6), 0, 1
         )

@@ -63,42 +63,54 @@ def sample(tile: Array, rows: Array, columns: Array) -> Array:
     )
 
 
+TREES = 16  #: sprites; every fourth is a bush, every eighth a slim tree
+
+
 @cache
-def trees() -> tuple[Array, ...]:
-    """Tree and bush sprites, float32 (h, w, 4): grey shading about 1 in b, g, r, and opacity."""
+def trees() -> tuple[tuple[Array, ...], ...]:
+    """Tree and bush sprites, float32 (h, w, 4): shading about 1 in b, g, r, and opacity; each as
+    a pyramid that halves the size.
+
+    Colours are multiplied with the opacity. Light comes from above and the left.
+    """
     rng = np.random.default_rng(11)
+    size = 288
     sprites = []
-    for number in range(18):
-        size = 160
+    for number in range(TREES):
+        bush, slim = number % 4 == 3, number % 8 == 5
         canvas = np.zeros((size, size, 4), np.uint8)
-        slim = number % 6 == 5
-        bush = number % 6 == 4
-        trunk = size if bush else int(size * rng.uniform(0.7, 0.85))
+        middle, bottom = size / 2, size * (1.0 if bush else rng.uniform(0.74, 0.84))
+        top = size * (rng.uniform(0.35, 0.5) if bush else 0.03)
+        wide = size * (0.13 if slim else rng.uniform(0.3, 0.42))
         if not bush:
-            cv2.line(canvas, (80, size), (80 + int(rng.integers(-6, 7)), 60), (40, 45, 52, 255), 5)
-        spread = 18 if slim else int(rng.integers(38, 58))
-        clumps = [
-            (
-                80 + rng.normal(0, spread * 0.5),
-                rng.uniform(18, trunk),
-                rng.uniform(10, 26) * (0.6 if slim else 1),
-            )
-            for _ in range(30)
-        ]
-        clumps.sort(key=lambda c: -c[1])
+            for spread, thick in ((0.0, 9), (0.12, 5), (-0.13, 5), (0.05, 4)):
+                tip = (int(middle + spread * size), int(bottom * 0.55))
+                foot = (int(middle), int(bottom + 10 if spread else size))
+                cv2.line(canvas, foot, tip, (62, 72, 84, 255), thick, cv2.LINE_AA)
+        clumps = []
+        for _ in range(16 if slim else 42):
+            height = rng.random()
+            # Widest a third up, round on top.
+            reach = wide * np.sqrt(max(0.05, 1 - (1.7 * height - 0.6) ** 2)) * 0.8
+            x = middle + rng.uniform(-1, 1) * reach
+            y = bottom - (bottom - top) * (0.06 + 0.86 * height)
+            clumps.append((x, y, size * rng.uniform(0.06, 0.12) * (0.6 if slim else 1)))
+        clumps.sort(key=lambda c: -c[1] + rng.normal(0, 20))
         for cx, cy, radius in clumps:
-            taper = 1 - 0.5 * abs(cy - 90) / 90
-            cx = 80 + (cx - 80) * taper
-            for _ in range(46):
+            own = rng.normal(1, 0.1)
+            for _ in range(150):
                 angle, far = rng.uniform(0, 2 * np.pi), radius * np.sqrt(rng.random())
-                px, py = cx + far * np.cos(angle), min(cy + far * np.sin(angle), size - 3)
-                lit = 0.5 - 0.3 * (py - cy) / radius + 0.22 * (80 - cy) / 80
-                shade = float(np.clip(118 * (0.55 + lit) * rng.uniform(0.6, 1.4), 30, 255))
+                px, py = cx + far * np.cos(angle), cy + far * np.sin(angle) * 0.8
+                if py > size - 3:
+                    continue
+                lit = 0.34 * (cy - py) / radius + 0.16 * (cx - px) / radius
+                lit += 0.3 * ((bottom + top) / 2 - cy) / (bottom - top)
+                shade = float(np.clip(112 * own * (0.92 + lit) * rng.uniform(0.7, 1.3), 18, 255))
                 cv2.circle(
                     canvas,
                     (int(px * 16), int(py * 16)),
-                    int(rng.uniform(1.4, 3.6) * 16),
-                    (shade, shade, shade, 255),
+                    int(rng.uniform(0.8, 2.6) * 16),
+                    (shade * 0.9, shade, shade * rng.uniform(0.9, 1.05), 255),
                     -1,
                     cv2.LINE_AA,
                     4,
@@ -106,5 +118,9 @@ def trees() -> tuple[Array, ...]:
         sprite = canvas.astype(np.float32)
         sprite[..., :3] /= 118
         sprite[..., 3] /= 255
-        sprites.append(sprite)
+        pyramid = [sprite]
+        while pyramid[-1].shape[0] > 20:
+            half = pyramid[-1].shape[0] // 2
+            pyramid.append(cv2.resize(pyramid[-1], (half, half), interpolation=cv2.INTER_AREA))
+        sprites.append(tuple(pyramid))
     return tuple(sprites)

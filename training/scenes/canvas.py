@@ -1,0 +1,112 @@
+"""An image to draw vehicle-frame polygons on, under one light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .camera import Camera
+from .road import Path
+from .spec import Colour, Light
+
+_NEAR = 0.3  #: metres in front of the camera where polygons are cut
+_SHIFT = 4  #: binary digits of a pixel in polygon corners
+
+Points = NDArray[np.float64]
+Drawing = tuple[float, Callable[[], None]]  #: distance in metres, how to draw
+
+
+class Canvas:
+    """An image (BGR uint8) with the camera, the road and the light it is drawn under."""
+
+    def __init__(self, image: NDArray[np.uint8], camera: Camera, path: Path, light: Light) -> None:
+        self.image = image
+        self.camera = camera
+        self.path = path
+        self.light = light
+        self.glows: list[tuple[float, float, float, Colour]] = []
+        self._matrix = camera.rotation @ camera.k.T
+        self._shift = np.array([0.0, 0.0, -camera.height_m]) @ self._matrix
+        elevation, azimuth = light.elevation, light.azimuth
+        self.sun = (
+            math.cos(elevation) * math.cos(azimuth),
+            math.cos(elevation) * math.sin(azimuth),
+            math.sin(elevation),
+        )
+
+    def pixels(self, points: ArrayLike) -> Points | None:
+        """The corners (N, 2) of a vehicle-frame polygon, cut in front of the camera."""
+        # Homogeneous pixels: (u w, v w, w) with w the depth in metres.
+        scaled = np.asarray(points, np.float64) @ self._matrix + self._shift
+        depth = scaled[:, 2]
+        nearest = depth.min()
+        if nearest <= _NEAR:
+            ahead = depth > _NEAR
+            kept = []
+            for i in range(len(scaled)):
+                a, b = scaled[i - 1], scaled[i]
+                if ahead[i] != ahead[i - 1]:
+                    kept.append(a + (b - a) * ((_NEAR - a[2]) / (b[2] - a[2])))
+                if ahead[i]:
+                    kept.append(b)
+            if not kept:
+                return None
+            scaled = np.array(kept)
+        corners = scaled[:, :2] / scaled[:, 2:]
+        return np.clip(corners, -3e4, 3e4) if nearest < 2 else corners
+
+    def clear(self, distance: float) -> float:
+        """The contrast the air leaves at this distance, 0..1."""
+        return math.exp(-max(distance, 0.0) / self.light.visibility)
+
+    def tone(
+        self,
+        colour: Iterable[float],
+        distance: float,
+        normal: Iterable[float] | None = None,
+        glow: float = 0.0,
+    ) -> tuple[float, float, float]:
+        """A surface's radiance as 8-bit BGR: lit by sun and sky, or glowing by itself."""
+        light = self.light
+        if normal is None:
+            level = light.ambient + 0.5 * light.sun
+        else:
+            nx, ny, nz = normal
+            facing = nx * self.sun[0] + ny * self.sun[1] + nz * self.sun[2]
+            level = light.ambient * (0.78 + 0.22 * nz) + light.sun * max(0.0, facing)
+            level += 0.12 * light.sun * (1 - nz)  # thrown back by the road
+        if light.headlights:
+            level += 0.35 * light.headlights * math.exp(-distance / 28)
+        clear = self.clear(distance)
+        b, g, r = (
+            min(
+                max(255 * (c * (level * t * (1 - glow) + glow) * clear + h * (1 - clear)), 0.0),
+                255.0,
+            )
+            for c, t, h in zip(colour, light.tint, light.horizon, strict=True)
+        )
+        return b, g, r
+
+    def fill(self, points: ArrayLike, colour: tuple[float, float, float]) -> None:
+        """A flat vehicle-frame polygon (N, 3) in one 8-bit colour."""
+        corners = self.pixels(points)
+        if corners is not None:
+            self.fill_pixels(corners, colour)
+
+    def fill_pixels(self, corners: Points, colour: tuple[float, float, float]) -> None:
+        """A polygon given by its pixels (N, 2)."""
+        fixed = (corners * (1 << _SHIFT) + 0.5).astype(np.int32)
+        cv2.fillPoly(self.image, [fixed], colour, cv2.LINE_AA, _SHIFT)
+
+    def glow(self, point: Points, strength: float, colour: Colour) -> None:
+        """A light at a vehicle-frame point (1, 3), to be laid over the finished image."""
+        u, v = self.camera.project(point)[0]
+        if not math.isnan(u):
+            distance = max(float(point[0, 0]), 3.0)
+            radius = self.camera.fx * (0.3 / distance + 0.004)
+            b, g, r = (c * strength for c in colour)
+            self.glows.append((float(u), float(v), radius, (b, g, r)))
