@@ -214,6 +214,8 @@ def fit(config: Config, output: Path) -> dict[str, dict[str, float]]:
     began = time.monotonic()
     progress = tqdm(loader, initial=start, total=config.steps, unit="step", dynamic_ncols=True)
     for step, (images, classes, exists) in enumerate(progress, start=start + 1):
+        # Dropout depends on the step alone, so that a resumed run is the unbroken one.
+        torch.manual_seed(config.seed * 1_000_003 + step)
         pixels = images.to(device).permute(0, 3, 1, 2).flip(1).float()
         inputs = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):

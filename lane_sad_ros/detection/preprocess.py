@@ -14,9 +14,6 @@ from torch import Tensor
 
 from lane_sad_ros.lanes import LaneLayout
 
-# Frames are only read; a view into a message or a bag needs no copy for being read-only.
-warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -76,7 +73,7 @@ class Preprocessor:
         view = frame.pixels[top:bottom, left:right]
         if any(stride < 0 for stride in view.strides):
             view = np.ascontiguousarray(view)
-        pixels = torch.from_numpy(view).to(self.device, non_blocking=True)
+        pixels = _shared(view).to(self.device, non_blocking=True)
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         if self.device.type != "cpu":
@@ -86,3 +83,12 @@ class Preprocessor:
             pixels.permute(2, 0, 1)[None], (height, width), mode="bilinear", antialias=True
         )[0]
         return resized.flip(0) if frame.order == "bgr" and len(resized) == 3 else resized
+
+
+def _shared(view: NDArray[np.uint8]) -> Tensor:
+    """A tensor over the memory of an array that is only read, writable or not, without a copy."""
+    if view.flags.writeable:
+        return torch.from_numpy(view)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the tensor must not be written to
+        return torch.from_numpy(view)

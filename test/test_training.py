@@ -1,0 +1,343 @@
+"""The first trainer: labels, augmentation in step, losses, configuration, a whole small run."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from numpy.typing import NDArray
+
+import training.fit
+from lane_sad_ros.lanes import SLOTS_4, TUSIMPLE, Decoding, LaneLayout
+from lane_sad_ros.network.weights import load, load_network
+from training.__main__ import main
+from training.augmentation import NONE, Augmentation, augment
+from training.datasets.labels import assign_slots, draw_labels
+from training.datasets.synthetic import write_scenes
+from training.datasets.tusimple import LabelledImage, TuSimple
+from training.fit import Config, fit, read_config
+from training.objective import Objective, soft_iou_loss
+
+Polyline = NDArray[np.float32]
+
+
+def line(bottom: float, top: float, height: int = 200) -> Polyline:
+    """A straight lane from column `bottom` at the lowest row to column `top` at 80."""
+    return np.array([[bottom, height - 1], [top, 80]], np.float32)
+
+
+# --- slots and class maps
+
+
+def test_slots_are_counted_from_the_ego_lane_outwards() -> None:
+    lanes = {name: line(u, 150 + (u - 150) / 8) for name, u in (
+        ("far left", -350.0), ("left", -60.0), ("ego left", 90.0),
+        ("ego right", 210.0), ("right", 330.0),
+    )}  # fmt: skip
+    order = ["right", "far left", "ego right", "left", "ego left"]
+    slots = assign_slots([lanes[name] for name in order], 6, 300, 200)
+    expected = ["far left", "left", "ego left", "ego right", "right", None]
+    for found, name in zip(slots, expected, strict=True):
+        assert found is (lanes[name] if name else None)
+
+
+def test_lanes_beyond_the_last_slot_are_left_out() -> None:
+    lanes = [line(u, 150 + (u - 150) / 8) for u in (-350.0, -60.0, 90.0)]
+    slots = assign_slots(lanes, 4, 300, 200)
+    assert slots[0] is lanes[1]
+    assert slots[1] is lanes[2]
+    assert slots[2:] == [None, None]
+
+
+def test_lane_that_ends_early_is_judged_where_it_points_to() -> None:
+    # Seen only from row 80 to 120, left of the middle there, but it meets row 200 on the right.
+    short = np.array([[145.0, 80], [148.0, 120]], np.float32)
+    assert assign_slots([short], 4, 300, 200)[2] is short
+
+
+def test_class_map_and_existence() -> None:
+    classes, exists = draw_labels([None, line(90, 140), line(210, 160), None], (300, 200), 5)
+    assert exists.tolist() == [0, 1, 1, 0]
+    assert set(np.unique(classes)) == {0, 2, 3}
+    np.testing.assert_allclose(np.flatnonzero(classes[150] == 2).mean(), 110.6, atol=0.6)
+    outside = line(-400, -300)
+    assert draw_labels([None, outside, None, None], (300, 200), 5)[1].tolist() == [0, 0, 0, 0]
+
+
+# --- augmentation
+
+
+LAYOUT = LaneLayout(
+    name="small",
+    slots=SLOTS_4,
+    image_size=(320, 180),
+    crop=(0, 40, 320, 180),
+    input_size=(160, 72),
+    decoding=Decoding(rows=(80, 180, 5), smoothing=3),
+)
+
+
+def painted() -> LabelledImage:
+    """A grey image with its lanes in white paint."""
+    image = np.full((180, 320, 3), 60, np.uint8)
+    lanes = (
+        np.array([[20, 170], [140, 75]], np.float32),
+        np.array([[110, 175], [152, 78]], np.float32),
+        np.array([[230, 175], [170, 75]], np.float32),
+    )
+    for lane in lanes:
+        cv2.line(image, *lane.astype(int).tolist(), (255, 255, 255), 3, cv2.LINE_AA)
+    return LabelledImage(image, lanes)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_labels_stay_on_the_paint(seed: int) -> None:
+    ranges = dataclasses.replace(Augmentation(), colour=0.0)
+    image, lanes = augment(painted(), LAYOUT, ranges, np.random.default_rng(seed))
+    checked = 0
+    for lane in lanes:
+        for u, v in lane:
+            column, row = round(float(u)), round(float(v))
+            if 2 <= column < 158 and 2 <= row < 70:
+                assert image[row - 1 : row + 2, column - 1 : column + 2].max() > 150, (u, v)
+                checked += 1
+    assert checked > 20
+
+
+def test_no_augmentation_is_crop_and_resize() -> None:
+    sample = painted()
+    image, lanes = augment(sample, LAYOUT, NONE, np.random.default_rng(0))
+    plain = cv2.resize(sample.image[40:], (160, 72), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(image.astype(int) - plain).max() <= 2
+    for lane, original in zip(lanes, sample.lanes, strict=True):
+        expected = (original + 0.5 - (0, 40)) * (160 / 320, 72 / 140) - 0.5
+        np.testing.assert_allclose(lane[[0, -1]], expected, atol=1e-3)
+
+
+def test_mirrored_image_swaps_slots_and_existence() -> None:
+    sample = painted()  # left_2, left_1, right_1
+    flipped = dataclasses.replace(NONE, flip=1.0)
+    straight_image, straight = augment(sample, LAYOUT, NONE, np.random.default_rng(0))
+    mirror_image, mirror = augment(sample, LAYOUT, flipped, np.random.default_rng(0))
+    assert np.abs(mirror_image[:, ::-1].astype(int) - straight_image).max() <= 2
+    labels = [
+        draw_labels(assign_slots(lanes, 4, 160, 72), (160, 72), 3) for lanes in (straight, mirror)
+    ]
+    (classes, exists), (mirror_classes, mirror_exists) = labels
+    assert exists.tolist() == [1, 1, 1, 0]
+    assert mirror_exists.tolist() == [0, 1, 1, 1]
+    swapped = np.where(classes > 0, 5 - classes, 0)
+    assert (mirror_classes[:, ::-1] == swapped).mean() > 0.985
+
+
+# --- objective
+
+
+def test_iou_is_the_papers_over_every_lane() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 6, 8, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, 4, (2, 6, 8), generator=generator)
+    target[target == 3] = 0  # a lane that is nowhere does not count
+    p = logits.softmax(1)
+    losses = []
+    for lane in (1, 2):
+        overlap = sum(float(p[b, lane][target[b] == lane].sum()) for b in (0, 1))
+        predicted, truth = float(p[:, lane].sum()), int((target == lane).sum())
+        losses.append(1 - overlap / (predicted + truth - overlap))
+    assert float(soft_iou_loss(p, target)) == pytest.approx(np.mean(losses), abs=1e-12)
+
+
+def test_every_lane_is_trained_by_the_iou() -> None:
+    logits = torch.zeros(1, 4, 4, 4, requires_grad=True)
+    target = torch.arange(4).repeat(4, 1)[None]
+    soft_iou_loss(logits.softmax(1), target).backward()
+    assert logits.grad is not None
+    assert (logits.grad[0].abs().sum(dim=(1, 2)) > 1e-3).all()
+
+
+def test_total_is_weighted_like_the_paper() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, 4, generator=generator)
+    target = torch.randint(0, 3, (2, 4, 4), generator=generator)
+    existence = torch.tensor([[2.0, -1.0], [0.0, 3.0]])
+    exists = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    terms = Objective()(logits, existence, target, exists)
+    log_p = logits.log_softmax(1).gather(1, target[:, None])[:, 0]
+    weight = torch.where(target == 0, 0.4, 1.0)
+    segmentation = -(weight * log_p).sum() / weight.sum()
+    p = existence.sigmoid()
+    flags = -(exists * p.log() + (1 - exists) * (1 - p).log()).mean()
+    iou = soft_iou_loss(logits.softmax(1), target)
+    expected = segmentation + 0.1 * iou + 0.1 * flags
+    assert float(terms["total"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_empty_image_is_no_trouble() -> None:
+    logits = torch.zeros(1, 3, 4, 4, requires_grad=True)
+    target = torch.zeros(1, 4, 4, dtype=torch.long)
+    terms = Objective()(logits, None, target, torch.zeros(1, 2))
+    terms["total"].backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+# --- labels in files
+
+
+def write_record(folder: Path, **changes: object) -> Path:
+    cv2.imwrite(str(folder / "1.png"), np.zeros((180, 320, 3), np.uint8))
+    record = {
+        "raw_file": "1.png",
+        "h_samples": [100, 120, 140],
+        "lanes": [[-2, 30, 20], [-2, -2, -2], [0, 10, 20]],
+    }
+    path = folder / "labels.json"
+    path.write_text(json.dumps(record | changes) + "\n")
+    return path
+
+
+def test_absent_points_and_empty_lanes_are_dropped(tmp_path: Path) -> None:
+    sample = TuSimple(write_record(tmp_path))[0]
+    assert [lane.tolist() for lane in sample.lanes] == [
+        [[30, 120], [20, 140]],
+        [[0, 100], [10, 120], [20, 140]],  # column 0 is a column
+    ]
+
+
+def test_images_and_lanes_are_scaled_together(tmp_path: Path) -> None:
+    sample = TuSimple(write_record(tmp_path), max_width=160)[0]
+    assert sample.image.shape == (90, 160, 3)
+    np.testing.assert_allclose(sample.lanes[0], [[14.75, 59.75], [9.75, 69.75]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"raw_file": "2.png"}, r"line 1: no image at .*2\.png"),
+        ({"h_samples": [1]}, "line 1: not a TuSimple record"),
+        ({"lanes": 3}, "line 1: not a TuSimple record"),
+    ],
+)
+def test_broken_records_are_named(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        TuSimple(write_record(tmp_path, **changes))
+
+
+def test_unreadable_image_is_named(tmp_path: Path) -> None:
+    labels = write_record(tmp_path)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"1\.png: not a readable image"):
+        TuSimple(labels)[0]
+
+
+# --- configuration
+
+
+def write_config(folder: Path, **values: object) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_overrides_replace_values(tmp_path: Path) -> None:
+    path = write_config(tmp_path, steps=10, data=[{"labels": "a.json"}])
+    config = read_config(path, ["steps=20", "objective.iou=0.5", "input_size=[320, 184]"])
+    assert (config.steps, config.objective.iou, config.objective.existence) == (20, 0.5, 0.1)
+    assert config.lane_layout().input_size == (320, 184)
+    assert config.data[0].labels == Path("a.json")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stepz": 3}, "unknown key stepz; known are .*steps"),
+        ({"steps": "many"}, "steps: expected int"),
+        ({"objective": {"dice": 1}}, "unknown key dice; known are background, existence, iou"),
+        ({"crop": [1, 2]}, "crop: expected 4 values, not 2"),
+        ({"layout": "mars"}, "layout 'mars' is not one of"),
+    ],
+)
+def test_wrong_configuration_is_explained(tmp_path: Path, values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_config(write_config(tmp_path, **values))
+
+
+def test_every_shipped_configuration_reads() -> None:
+    folder = Path(training.fit.__file__).parent / "configs"
+    configs = [read_config(path) for path in folder.glob("*.yaml")]
+    assert configs
+    assert all(config.lane_layout().slots == TUSIMPLE.slots for config in configs)
+
+
+# --- a whole run
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("scenes"), count=4, seed=7)
+
+
+@pytest.fixture
+def config(scenes: Path) -> Config:
+    return Config(
+        crop=(0, 160, 1280, 720),
+        input_size=(64, 32),
+        data=(training.fit.Source(scenes),),
+        validation=(scenes,),
+        steps=4,
+        batch=2,
+        workers=0,
+        device="cpu",
+        save_every=2,
+    )
+
+
+def test_rendered_scenes_are_a_data_set(scenes: Path) -> None:
+    found = TuSimple(scenes)
+    assert len(found) == 4
+    assert found[0].image.shape == (360, 640, 3)
+    assert any(len(found[index].lanes) >= 2 for index in range(4))
+
+
+def test_run_leaves_weights_that_load(config: Config, tmp_path: Path) -> None:
+    results = fit(config, tmp_path / "run")
+    network, layout, metadata = load(tmp_path / "run" / "weights.safetensors")
+    assert (network.input_size, layout.crop) == ((64, 32), (0, 160, 1280, 720))
+    assert metadata["training"]["steps"] == 4
+    assert metadata["figures"]["labels"] == results[str(config.validation[0])]
+    assert 0 <= metadata["figures"]["labels"]["accuracy"] <= 1
+
+
+def test_interrupted_run_goes_on_exactly(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(config, tmp_path / "whole")
+    save = training.fit._save
+
+    def save_and_die(*arguments: object) -> None:
+        save(*arguments)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.fit, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "weights.safetensors").exists()
+    fit(config, tmp_path / "broken")
+    whole = load_network(tmp_path / "whole" / "weights.safetensors").state_dict()
+    resumed = load_network(tmp_path / "broken" / "weights.safetensors").state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_commands_fail_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(tmp_path / "none.yaml")]) == 1
+    assert "none.yaml" in capsys.readouterr().err
+    path = write_config(tmp_path, data=[{"labels": str(tmp_path / "none.json")}])
+    assert main(["fit", str(path), "--output", str(tmp_path / "run")]) == 1
+    message = capsys.readouterr().err
+    assert "none.json" in message
+    assert message.count("\n") == 1
