@@ -214,7 +214,7 @@ class _Bag(FrameSource):
         super().__init__(path, self._messages.count, self._messages.rate, on_bad)
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        from lane_sad_ros.ros.images import bgr_from_frame, frame_from_compressed, frame_from_image
+        from lane_sad_ros.images import bgr_from_frame, frame_from_compressed, frame_from_image
 
         is_raw = self._messages.type == bags.IMAGE_TYPES[0]
         convert = frame_from_image if is_raw else frame_from_compressed

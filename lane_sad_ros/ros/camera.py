@@ -13,11 +13,11 @@ from std_msgs.msg import Header
 
 from lane_sad_ros import drawing
 from lane_sad_ros.detection import Detection, Frame, segmentation_to_image
+from lane_sad_ros.images import bgr_from_frame
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.msg import LaneArray, LaneExistence
 from lane_sad_ros.ros import messages, qos
 from lane_sad_ros.ros.diagnostics import CameraMonitor
-from lane_sad_ros.ros.images import bgr_from_frame
 from lane_sad_ros.ros.parameters import Settings
 
 Warn = Callable[[str, str], None]

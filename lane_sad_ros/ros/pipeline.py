@@ -16,9 +16,9 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from lane_sad_ros.detection import Detection, Frame, LaneDetector
+from lane_sad_ros.images import BadImage, frame_from_compressed, frame_from_image
 from lane_sad_ros.ros.camera import Camera, Warn
 from lane_sad_ros.ros.diagnostics import ERROR, Report
-from lane_sad_ros.ros.images import BadImage, frame_from_compressed, frame_from_image
 from lane_sad_ros.ros.newest import NewestFrames, Received
 from lane_sad_ros.ros.parameters import FROM_WEIGHTS, Settings
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
-from lane_sad_ros.ros import images
-from lane_sad_ros.ros.images import (
+from lane_sad_ros import images
+from lane_sad_ros.images import (
     ENCODINGS,
     BadImage,
     bgr_from_frame,

@@ -10,14 +10,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
 
 from lane_sad_ros.detection import Frame
+
+if TYPE_CHECKING:  # bags are read without ROS: the messages of rosbags have the same fields
+    from sensor_msgs.msg import CompressedImage, Image
 
 Pixels = NDArray[np.uint8]
 
