@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .camera import Camera
 from .road import Path
 from .spec import Colour, Light
+from .textures import noise
 
 _NEAR = 0.3  #: metres in front of the camera where polygons are cut
 _SHIFT = 4  #: binary digits of a pixel in polygon corners
@@ -28,7 +29,7 @@ class Canvas:
         self.camera = camera
         self.path = path
         self.light = light
-        self.glows: list[tuple[float, float, float, Colour]] = []
+        self._glows: list[tuple[float, float, float, Colour, NDArray[np.int16] | None]] = []
         self._matrix = camera.rotation @ camera.k.T
         self._shift = np.array([0.0, 0.0, -camera.height_m]) @ self._matrix
         elevation, azimuth = light.elevation, light.azimuth
@@ -82,13 +83,12 @@ class Canvas:
         if light.headlights:
             level += 0.35 * light.headlights * math.exp(-distance / 28)
         clear = self.clear(distance)
-        b, g, r = (
-            min(
-                max(255 * (c * (level * t * (1 - glow) + glow) * clear + h * (1 - clear)), 0.0),
-                255.0,
-            )
-            for c, t, h in zip(colour, light.tint, light.horizon, strict=True)
-        )
+        own, air = 255 * clear * (1 - glow) * level, 255 * (1 - clear)
+        glow *= 255 * clear
+        (cb, cg, cr), (tb, tg, tr), (hb, hg, hr) = colour, light.tint, light.horizon
+        b = min(cb * (own * tb + glow) + hb * air, 255.0)
+        g = min(cg * (own * tg + glow) + hg * air, 255.0)
+        r = min(cr * (own * tr + glow) + hr * air, 255.0)
         return b, g, r
 
     def fill(self, points: ArrayLike, colour: tuple[float, float, float]) -> None:
@@ -109,4 +109,54 @@ class Canvas:
             distance = max(float(point[0, 0]), 3.0)
             radius = self.camera.fx * (0.3 / distance + 0.004)
             b, g, r = (c * strength for c in colour)
-            self.glows.append((float(u), float(v), radius, (b, g, r)))
+            self._glows.append((float(u), float(v), radius, (b, g, r), self._seen(u, v)))
+
+    def _seen(self, u: float, v: float) -> NDArray[np.int16] | None:
+        column, row = round(u), round(v)
+        if 0 <= column < self.camera.width and 0 <= row < self.camera.height:
+            return self.image[row, column].astype(np.int16)
+        return None
+
+    def glows(self) -> list[tuple[float, float, float, Colour]]:
+        """The lights that nothing was drawn over since, as (u, v, radius, colour), pixels."""
+        shown = []
+        for u, v, radius, colour, before in self._glows:
+            now = self._seen(u, v)
+            if before is None or now is None or int(np.abs(now - before).sum()) < 30:
+                shown.append((u, v, radius, colour))
+        return shown
+
+    def textured(
+        self,
+        quad: ArrayLike,
+        size: tuple[float, float],
+        colour: tuple[float, float, float],
+        contrast: float,
+    ) -> None:
+        """A flat quadrilateral (4, 3) of this width and height in metres with a rough surface."""
+        corners = self.pixels(quad)
+        if corners is None:
+            return
+        self.fill_pixels(corners, colour)
+        u0, v0 = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        u1, v1 = np.minimum(
+            np.ceil(corners.max(axis=0)).astype(int) + 1, (self.camera.width, self.camera.height)
+        )
+        if len(corners) != 4 or u0 >= u1 or v0 >= v1:
+            return
+        wide, high = (length * 24.0 for length in size)
+        grid = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32)
+        place = cv2.getPerspectiveTransform((corners - (u0, v0)).astype(np.float32), grid)
+        rough = cv2.warpPerspective(
+            noise(1.0, 3),
+            place,
+            (int(u1 - u0), int(v1 - v0)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_WRAP,
+        )
+        mask = np.zeros(rough.shape, np.float32)
+        cv2.fillConvexPoly(mask, np.round(corners - (u0, v0)).astype(np.int32), contrast)
+        # A texel covers more than a pixel only when near: fade what could flicker.
+        fine = min(1.0, float(u1 - u0) / wide * 3)
+        part = self.image[v0:v1, u0:u1]
+        part[:] = np.clip(part * (1 + mask * rough * np.float32(fine))[..., None], 0, 255)

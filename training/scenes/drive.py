@@ -14,11 +14,11 @@ from .road import BEHIND, STEP, Marking, Path
 from .sampling import CAR_COLOURS
 from .spec import Barrier, Lens, Light, Patch, Pavement, Roadside, Scene, Skid, Structure, Vehicle
 
-DURATION = 20.0  #: seconds of a drive; it goes on after that on an empty, straight road
+DURATION = 20.0  #: seconds of a drive
 RATE = 20.0  #: frames per second a drive is meant for
 _LANE = 3.65  #: metres
 _EDGES = (1.5 * _LANE, 0.5 * _LANE, -0.5 * _LANE, -1.5 * _LANE)
-_LENGTH = 1400.0  #: metres of road laid out
+_LENGTH = 700.0  #: metres driven at most: 35 m/s for 20 s
 
 
 def _smooth(value: float, start: float, end: float) -> float:
@@ -58,7 +58,7 @@ class Drive:
     @staticmethod
     def _bends(arc: NDArray[np.float64], side: float) -> NDArray[np.float64]:
         """Curvature in 1/m over the road."""
-        bends = ((60.0, 190.0, 1 / 520), (215.0, 360.0, -1 / 420), (420.0, 560.0, 1 / 700))
+        bends = ((60.0, 190.0, 1 / 380), (215.0, 360.0, -1 / 300), (420.0, 560.0, 1 / 450))
         out = np.zeros_like(arc)
         for start, end, peak in bends:
             t = np.clip((arc - start) / (end - start), 0, 1)
@@ -148,13 +148,13 @@ class Drive:
     def light(self, t: float) -> Light:
         """Full day first, dusk with headlights at the end."""
         day = Light(
-            sun=0.78, ambient=0.46, azimuth=-1.9, elevation=0.75, cover=0.42, visibility=1500,
+            sun=0.74, ambient=0.58, azimuth=-1.9, elevation=0.75, cover=0.42, visibility=1500,
             zenith=(0.82, 0.58, 0.36), horizon=(0.93, 0.88, 0.82),
         )  # fmt: skip
         evening = Light(
             sun=0.1, ambient=0.24, azimuth=-1.9, elevation=0.3, cover=0.42, visibility=1100,
             tint=(0.92, 0.93, 1.0), zenith=(0.42, 0.27, 0.19), horizon=(0.42, 0.52, 0.78),
-            cloud=(0.47, 0.44, 0.58), headlights=0.6, lamps=0.12,
+            cloud=(0.47, 0.44, 0.58), headlights=0.55, lamps=0.12,
         )  # fmt: skip
         share = _smooth(t, 11.5, 18.0)
         mixed: dict[str, Any] = {}
@@ -167,7 +167,15 @@ class Drive:
         return Light(**mixed)
 
     def frame(self, t: float) -> Rendering:
-        """The picture and labels at t seconds, t >= 0."""
+        """The picture and labels at t seconds, 0 <= t <= DURATION.
+
+        Raises:
+            ValueError: t lies outside the drive.
+        """
+        if not 0 <= t <= DURATION:
+            raise ValueError(
+                f"the drive lasts from 0 to {DURATION:g} s; there is no frame at {t} s"
+            )
         s0 = self.speed * t
         offset = self.offset(t)
         heading = float(

@@ -101,7 +101,7 @@ def render_along(
     canvas.image = cv2.convertScaleAbs(image, alpha=255)
     _objects(scene, canvas, s0)
     developed = canvas.image.astype(np.float32) * np.float32(1 / 255)
-    add_glows(developed, canvas.glows)
+    add_glows(developed, canvas.glows())
     if light.glare:
         add_glows(developed, [_sun_veil(camera, light.azimuth, light.elevation, light.glare)])
     picture = develop(developed, camera, scene.lens, rng)

@@ -77,6 +77,8 @@ class Path:
         self.y = integrate(np.sin(psi)) - offset * np.cos(psi[origin])
         grade = np.clip(integrate(vertical), -MAX_GRADE, MAX_GRADE)
         self.z = integrate(grade)
+        self._step = float(step)
+        self._frame = np.stack([self.x, self.y, np.sin(psi), np.cos(psi)], axis=1)
         self.offset = offset
         self.heading = heading
         self.curvature = float(curvature[origin])
@@ -92,16 +94,20 @@ class Path:
 
     def points(self, s: ArrayLike, d: ArrayLike, z: ArrayLike = 0.0) -> NDArray[np.float64]:
         """Road coordinates as vehicle-frame points (N, 3); z is metres above the surface."""
-        s, d, z = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (s, d, z)))
-        psi = np.interp(s, self.arc, self.psi)
-        x = np.interp(s, self.arc, self.x) - d * np.sin(psi)
-        y = np.interp(s, self.arc, self.y) + d * np.cos(psi)
-        height = self.surface(x) + z
-        return np.stack([x, y, height], axis=-1).reshape(-1, 3)
+        at = (np.atleast_1d(np.asarray(s, np.float64)) - self.arc[0]) / self._step
+        index = np.clip(at.astype(np.int64), 0, len(self.arc) - 2)
+        rest = (at - index)[:, None]
+        row = self._frame[index] * (1 - rest) + self._frame[index + 1] * rest
+        aside = np.asarray(d, np.float64)
+        x = row[:, 0] - aside * row[:, 2]
+        y = row[:, 1] + aside * row[:, 3]
+        out = np.empty((len(x), 3))
+        out[:, 0], out[:, 1], out[:, 2] = x, y, self.surface(x) + np.asarray(z, np.float64)
+        return out
 
     def surface(self, x: ArrayLike) -> NDArray[np.float64]:
         """Height of the ground at these forward distances, metres."""
-        return np.asarray(np.interp(np.asarray(x, np.float64), self._grid, self._z))
+        return np.interp(np.asarray(x, np.float64), self._grid, self._z)
 
     def slope_table(self, height: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(upward slope of the line of sight to the ground at x, its running maximum), for x on

@@ -11,7 +11,7 @@ import numpy as np
 
 from .canvas import Canvas, Drawing, Points
 from .spec import Barrier, Colour, Roadside, Structure
-from .textures import TREES, trees
+from .textures import SHADE, TREES, trees
 
 
 def barrier_drawings(canvas: Canvas, barrier: Barrier, s0: float) -> list[Drawing]:
@@ -26,40 +26,45 @@ def barrier_drawings(canvas: Canvas, barrier: Barrier, s0: float) -> list[Drawin
         at = (np.floor(at / step + 1e-6) + 1) * step
         edges.append(min(float(at - s0), end))
     inward = -1.0 if barrier.offset > canvas.path.offset else 1.0
+    d, height, path = barrier.offset, barrier.height, canvas.path
+    bands: tuple[tuple[float, float, float], ...]  # lower and upper share, brightness
+    if barrier.kind == "rail":
+        bands = ((0.56, 0.72, 0.85), (0.72, 0.84, 1.0), (0.84, 1.0, 0.9))
+    elif barrier.kind == "wall":
+        bands = ((0.0, 0.92, 1.0), (0.92, 1.0, 0.75))
+    else:
+        bands = ((0.0, 0.12, 0.6), (0.12, 0.38, 0.9), (0.38, 0.96, 1.0), (0.96, 1.0, 1.15))
+    foot = 0.18 * inward if barrier.kind == "concrete" else 0.0
+    levels = {
+        share: path.points(edges, d + foot * (1 - share), share * height)
+        for band in bands
+        for share in band[:2]
+    }
+    turns = np.interp(edges, path.arc, path.psi)
     drawings: list[Drawing] = []
-    for a, b in pairwise(edges):
+    for i, (a, b) in enumerate(pairwise(edges)):
 
-        def draw(a: float = a, b: float = b) -> None:
-            psi = float(np.interp((a + b) / 2, canvas.path.arc, canvas.path.psi))
-            normal = (-np.sin(psi) * inward, np.cos(psi) * inward, 0.15)
-            d, distance = barrier.offset, max((a + b) / 2, 0.0)
-            height = barrier.height
-            bands: tuple[tuple[float, float, float], ...]  # lower, upper share, brightness
-            if barrier.kind == "rail":
-                if a < 120:
-                    for post in np.arange(np.ceil((a + s0) / 4) * 4 - s0, b, 4.0):
-                        quad = canvas.path.points(
-                            [post - 0.06, post - 0.06, post + 0.06, post + 0.06],
-                            d - 0.05 * inward,
-                            [0, height - 0.1, height - 0.1, 0],
-                        )
-                        canvas.fill(quad, canvas.tone((0.3, 0.3, 0.3), distance, normal))
-                bands = ((0.56, 0.72, 0.85), (0.72, 0.84, 1.0), (0.84, 1.0, 0.9))
-            elif barrier.kind == "wall":
-                bands = ((0.0, 0.92, 1.0), (0.92, 1.0, 0.75))
-            else:
-                bands = ((0.0, 0.12, 0.6), (0.12, 0.38, 0.9), (0.38, 0.96, 1.0), (0.96, 1.0, 1.15))
-            index = np.sin(np.floor((a + s0) / 8 + 1e-6) * 78.23)
+        def draw(i: int = i, a: float = a, b: float = b) -> None:
+            psi = float(turns[i])
+            normal = (-math.sin(psi) * inward, math.cos(psi) * inward, 0.15)
+            distance = max((a + b) / 2, 0.0)
+            if barrier.kind == "rail" and a < 90:
+                for post in np.arange(np.ceil((a + s0) / 4) * 4 - s0, b, 4.0):
+                    quad = path.points(
+                        [post - 0.06, post - 0.06, post + 0.06, post + 0.06],
+                        d - 0.05 * inward,
+                        [0, height - 0.1, height - 0.1, 0],
+                    )
+                    canvas.fill(quad, canvas.tone((0.3, 0.3, 0.3), distance, normal))
+            panel = 1 + 0.04 * math.sin(math.floor((a + s0) / 8 + 1e-6) * 78.23)
+            blue, green, red = barrier.colour
             for low, high, gain in bands:
-                foot = 0.18 * (1 - low) if barrier.kind == "concrete" else 0.0
-                top = 0.18 * (1 - high) if barrier.kind == "concrete" else 0.0
-                quad = canvas.path.points(
-                    [a, a, b, b],
-                    [d + foot * inward, d + top * inward, d + top * inward, d + foot * inward],
-                    [low * height, high * height, high * height, low * height],
+                gain *= panel
+                quad = np.stack(
+                    [levels[low][i], levels[high][i], levels[high][i + 1], levels[low][i + 1]]
                 )
-                tone = np.array(barrier.colour) * gain * (1 + 0.04 * index)
-                canvas.fill(quad, canvas.tone(tone, distance, normal))
+                tone = canvas.tone((blue * gain, green * gain, red * gain), distance, normal)
+                canvas.fill(quad, tone)
 
         drawings.append(((a + b) / 2 if a > 0 else b / 2, draw))
     return drawings
@@ -87,10 +92,10 @@ def _tree(canvas: Canvas, number: int, base: Points, height: float, tint: Colour
     )
     tone = np.array(canvas.tone(tint, float(optical[2])), np.float32)
     haze = np.array(canvas.light.horizon, np.float32) * 255 * (1 - canvas.clear(optical[2]))
-    alpha = part[..., 3:]
+    alpha = part[..., 3:] * np.float32(1 / 255)
     target = canvas.image[y1:y2, x1:x2]
     # Sprites hold grey shades; they are bleached by haze as their tone is.
-    leaves = np.minimum((tone - haze) * part[..., :3] + haze * alpha, 255)
+    leaves = np.minimum((tone - haze) * np.float32(1 / SHADE) * part[..., :3] + haze * alpha, 255)
     canvas.image[y1:y2, x1:x2] = (leaves + target * (1 - alpha)).astype(np.uint8)
 
 
@@ -239,13 +244,10 @@ def structure_drawings(
 
         def pillars(at: float) -> None:
             for d in (left + 3.0, right - 3.0):
-                for z0, z1, gain in ((0, low, 0.8),):
-                    canvas.fill(
-                        path.points(
-                            [at] * 4, [d - 0.6, d + 0.6, d + 0.6, d - 0.6], [z0, z0, z1, z1]
-                        ),
-                        canvas.tone(np.array(structure.colour) * gain, at, (-1, 0, 0)),
-                    )
+                pillar = path.points(
+                    [at] * 4, [d - 0.6, d + 0.6, d + 0.6, d - 0.6], [0, 0, low, low]
+                )
+                canvas.fill(pillar, canvas.tone(np.array(structure.colour) * 0.8, at, (-1, 0, 0)))
 
         for at in (b - 2.0, a + 2.0):
             if at > 1:
@@ -296,26 +298,30 @@ def structure_drawings(
         def portal() -> None:
             tone = canvas.tone(np.array(structure.colour) * 0.9, a, (-1, 0, 0.2))
             top = low + 3.0
-            green = canvas.tone((0.15, 0.3, 0.25), a, (-0.6, 0, 0.8))
+            green = canvas.tone((0.16, 0.31, 0.26), a, (-0.6, 0, 0.8))
             for inner, side in ((left + 0.3, 1), (right - 0.3, -1)):
-                edge = [inner, inner, inner + side * 12, inner + side * 34, inner + side * 80]
-                canvas.fill(
-                    path.points([a + 0.5] * 5, edge, [0, top + 3.6, top + 3.2, 5, 0]), green
-                )
-            crest = [left + 0.3, right - 0.3, right - 0.3, (left + right) / 2, left + 0.3]
-            canvas.fill(
-                path.points([a + 0.5] * 5, crest, [top, top, top + 3.6, top + 4, top + 3.6]), green
+                last = top + 3.6
+                for reach, height in ((12, top + 3.2), (34, 5.0), (80, 0.0)):
+                    outer = right + 0.0 if side < 0 else left
+                    outer += side * reach
+                    quad = path.points(
+                        [a + 0.5] * 4, [inner, outer, outer, inner], [-0.5, -0.5, height, last]
+                    )
+                    canvas.textured(quad, (abs(outer - inner), top + 3), green, 0.08)
+                    inner, last = outer, height
+            crest = path.points(
+                [a + 0.5] * 4,
+                [left + 0.3, right - 0.3, right - 0.3, left + 0.3],
+                [top, top, top + 3.6, top + 3.6],
             )
-            for d0, d1 in ((left + 0.3, left + 9), (right - 9, right - 0.3)):
-                canvas.fill(path.points([a] * 4, [d0, d1, d1, d0], [0, 0, top, top]), tone)
-            canvas.fill(
-                path.points(
-                    [a] * 4,
-                    [left + 0.3, right - 0.3, right - 0.3, left + 0.3],
-                    [low, low, top, top],
-                ),
-                tone,
-            )
+            canvas.textured(crest, (left - right, 3.6), green, 0.08)
+            for d0, d1, low_z in (
+                (left + 0.3, left + 9, 0.0),
+                (right - 9, right - 0.3, 0.0),
+                (left + 0.3, right - 0.3, low),
+            ):
+                quad = path.points([a] * 4, [d0, d1, d1, d0], [low_z, low_z, top, top])
+                canvas.textured(quad, (abs(d1 - d0), top - low_z), tone, 0.03)
 
         drawings.append((a - 0.05, portal))
     return drawings

@@ -6,6 +6,7 @@ from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .camera import Array
 
@@ -63,13 +64,14 @@ def sample(tile: Array, rows: Array, columns: Array) -> Array:
     )
 
 
+SHADE = 118  #: value of a leaf in plain light
 TREES = 16  #: sprites; every fourth is a bush, every eighth a slim tree
 
 
 @cache
-def trees() -> tuple[tuple[Array, ...], ...]:
-    """Tree and bush sprites, float32 (h, w, 4): shading about 1 in b, g, r, and opacity; each as
-    a pyramid that halves the size.
+def trees() -> tuple[tuple[NDArray[np.uint8], ...], ...]:
+    """Tree and bush sprites, uint8 (h, w, 4): shades of SHADE in b, g, r, and opacity; each as a
+    pyramid that halves the size.
 
     Colours are multiplied with the opacity. Light comes from above and the left.
     """
@@ -115,10 +117,7 @@ def trees() -> tuple[tuple[Array, ...], ...]:
                     cv2.LINE_AA,
                     4,
                 )
-        sprite = canvas.astype(np.float32)
-        sprite[..., :3] /= 118
-        sprite[..., 3] /= 255
-        pyramid = [sprite]
+        pyramid = [canvas]
         while pyramid[-1].shape[0] > 20:
             half = pyramid[-1].shape[0] // 2
             pyramid.append(cv2.resize(pyramid[-1], (half, half), interpolation=cv2.INTER_AREA))
