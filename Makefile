@@ -22,11 +22,10 @@ test: env ## run all tests (TESTS="paths and options for pytest")
 
 lint: env ## ruff and mypy
 	@./tools/env-run python -m ruff check .
-	@./tools/env-run python -m ruff format --check .
 	@./tools/env-run python -m mypy
 
-build: env ## colcon build, both ways, and the wheel, in build/packages
-	@./tools/env-run python tools/build_packages.py
+build: env ## build the package as its users do (colcon, colcon --symlink-install, wheel) and try it
+	@./tools/env-run ./tools/build-packages
 
 shell: env ## a shell in the environment
 	@./tools/env-run $${SHELL:-/bin/sh}

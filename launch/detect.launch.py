@@ -159,7 +159,7 @@ def _detector(given: dict[str, str], environment: dict[str, str]) -> LifecycleNo
         )
     logger = ".".join([*filter(None, given["namespace"].split("/")), "lane_detector"])
     if given["python"]:
-        environment = {**environment, "LANE_SAD_PYTHON": _existing("python", given["python"])}
+        environment = {**environment, "LANE_SAD_PYTHON": _interpreter(given["python"])}
     return LifecycleNode(
         package="lane_sad_ros",
         executable="lane_detector",
@@ -173,9 +173,7 @@ def _detector(given: dict[str, str], environment: dict[str, str]) -> LifecycleNo
     )
 
 
-def _bag(
-    bag: str, detector: LifecycleNode, environment: dict[str, str]
-) -> RegisterEventHandler:
+def _bag(bag: str, detector: LifecycleNode, environment: dict[str, str]) -> RegisterEventHandler:
     """Plays the bag when the node is active: frames before that would be lost."""
     bag = _existing("bag", bag)
     if shutil.which("ros2") is None or not _installed("ros2bag"):
@@ -245,6 +243,13 @@ def _existing(argument: str, path: str) -> str:
     if not Path(path).expanduser().exists():
         raise RuntimeError(f"detect.launch.py: {argument}:={path} does not exist")
     return str(Path(path).expanduser().absolute())
+
+
+def _interpreter(name: str) -> str:
+    path = shutil.which(os.path.expanduser(name))
+    if path is None:
+        raise RuntimeError(f"detect.launch.py: python:={name} is no program")
+    return os.path.abspath(path)  # with links kept: they tell Python its virtual environment
 
 
 def _installed(package: str) -> bool:

@@ -34,7 +34,9 @@ INSTALLED_FOLDERS = ("lane_sad_ros", "scripts", "launch", "config", "rviz", "wei
 STEPS = "1"  # count up when the steps below change what they leave behind
 PACKAGES_EXPECTED = 136  # about how many packages come together; for the progress line only
 # The build machine's Python, as the wheels' CMake files name it.
-WHEEL_BUILDER = re.compile(r"/opt/python/cp\d+-cp\d+/(include/python3\.\d+|lib/python3\.\d+/site-packages)")
+WHEEL_BUILDER = re.compile(
+    r"/opt/python/cp\d+-cp\d+/(include/python3\.\d+|lib/python3\.\d+/site-packages)"
+)
 
 
 class SetUpError(Exception):
@@ -151,8 +153,8 @@ def _write_stamp(path: Path, content: dict[str, str]) -> None:
 def _check_machine() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise SetUpError(
-            f"the ROS 2 wheels exist for x86_64 Linux, this is {platform.machine()} {sys.platform}; "
-            "on a machine with ROS 2 use `colcon build` instead"
+            "the ROS 2 wheels exist for x86_64 Linux, this is "
+            f"{platform.machine()} {sys.platform}; on a machine with ROS 2 use `colcon build`"
         )
     for tool, package in (("gcc", "gcc"), ("g++", "g++"), ("make", "make")):
         if shutil.which(tool) is None:
@@ -164,9 +166,9 @@ def _check_machine() -> None:
     if not header.is_file():
         version = "{}.{}".format(*sys.version_info)
         raise SetUpError(
-            f"{header} not found: the headers of {sys.executable}, needed to build the ROS messages "
-            f"(Debian/Ubuntu: apt install python{version}-dev; or use another interpreter: "
-            "make env PYTHON=/path/to/python3)"
+            f"{header} not found: the headers of {sys.executable}, needed to build the ROS "
+            f"messages (Debian/Ubuntu: apt install python{version}-dev; or use another "
+            "interpreter: make env PYTHON=/path/to/python3)"
         )
 
 
@@ -175,7 +177,7 @@ def _check_machine() -> None:
 
 def _make_packages() -> None:
     version = platform.python_version()
-    _say(f"1/2 packages: Python {version} of {sys.base_prefix} into .venv, pins of requirements.txt")
+    _say(f"1/2 packages: Python {version} of {sys.base_prefix} into .venv (requirements.txt)")
     if VENV.exists():
         shutil.rmtree(VENV)
     _make_venv()
@@ -233,9 +235,7 @@ class _PipProgress:
 
 def _repair_cmake_files() -> None:
     """Puts this machine's Python into the wheels' CMake files, which name their builder's."""
-    packages = sysconfig.get_path("purelib", "venv", {"base": str(VENV)}) if (
-        "venv" in sysconfig.get_scheme_names()
-    ) else str(next((VENV / "lib").glob("python3.*")) / "site-packages")
+    packages = str(next((VENV / "lib").glob("python3.*")) / "site-packages")
     include = sysconfig.get_paths()["include"]
 
     def ours(match: re.Match[str]) -> str:
@@ -260,8 +260,8 @@ def _make_messages() -> None:
             shutil.rmtree(folder, ignore_errors=True)
     source = _stage_source(ROOT / "build" / "source" / "lane_sad_ros")
     _run_with_progress(
-        build_command(source, ROOT / "build", ROOT / "install", "--symlink-install"),
-        environment=build_environment(),
+        _build_command(source),
+        environment=_build_environment(),
         progress=_LastLine(),
     )
     _write_stamp(ROOT / "build" / "messages.stamp.json", recipe)
@@ -281,17 +281,16 @@ def _stage_source(folder: Path) -> Path:
     return folder
 
 
-def build_command(source: Path, build: Path, install: Path, *options: str) -> list[str]:
+def _build_command(source: Path) -> list[str]:
     """The colcon call that builds the package in `source`."""
-    return [
-        *(str(VENV_PYTHON), "-m", "colcon", "--log-base", str(build / "log")),
-        *("build", "--paths", str(source), "--build-base", str(build), "--install-base", str(install)),
-        *("--event-handlers", "console_direct+", *options),
-        *("--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={VENV_PYTHON}"),
-    ]
+    colcon = [str(VENV_PYTHON), "-m", "colcon", "--log-base", str(ROOT / "build" / "log"), "build"]
+    bases = ["--build-base", str(ROOT / "build"), "--install-base", str(ROOT / "install")]
+    output = ["--event-handlers", "console_direct+"]
+    cmake = ["--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={VENV_PYTHON}"]
+    return [*colcon, "--paths", str(source), *bases, "--symlink-install", *output, *cmake]
 
 
-def build_environment() -> dict[str, str]:
+def _build_environment() -> dict[str, str]:
     environment = _clean_environment()
     environment["PATH"] = os.pathsep.join([str(VENV / "bin"), environment.get("PATH", os.defpath)])
     environment["AMENT_PREFIX_PATH"] = environment["CMAKE_PREFIX_PATH"] = str(VENV)
@@ -349,8 +348,10 @@ def _run_with_progress(
             seconds = int(time.monotonic() - start)
             line = f"{seconds // 60}:{seconds % 60:02d} {progress}"
             width = shutil.get_terminal_size().columns - 6
-            print(f"\r    {line[:width]}\033[K" if live else f"    {line}", end="" if live else "\n")
-            sys.stdout.flush()
+            if live:
+                print(f"\r    {line[:width]}\033[K", end="", flush=True)
+            else:
+                print(f"    {line}", flush=True)
         if live:
             print("\r\033[K", end="", flush=True)
 
