@@ -113,6 +113,13 @@ def test_a_boundary_without_paint_or_edge_has_no_label_and_moves_no_other() -> N
     assert rendering.lanes[2] is not None
 
 
+def test_paint_of_another_carriageway_takes_no_slot() -> None:
+    decoys = (Marking(9.0, decoy=True), Marking(3.6, decoy=True))
+    plain, other = render(PLAIN), render(replace(PLAIN, markings=PLAIN.markings + decoys))
+    for a, b in zip(plain.lanes, other.lanes, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_ego_lane_is_measured() -> None:
     rendering = render(replace(PLAIN, offset=0.4, heading=0.02, curvature=1 / 500))
     assert rendering.width == pytest.approx(3.6)
@@ -197,6 +204,11 @@ def test_unmarked_roads_have_no_labels() -> None:
     unmarked = [scene for scene in scenes if not scene.markings]
     assert 4 <= len(unmarked) <= 20
     assert all(lane is None for lane in render(unmarked[0]).lanes)
+
+
+def test_the_drive_ends() -> None:
+    with pytest.raises(ValueError, match="lasts from 0 to 20 s"):
+        Drive(0, drive_camera(160, 90)).frame(21.0)
 
 
 def test_the_drive_repeats_and_runs_on_smoothly() -> None:

@@ -119,7 +119,7 @@ def sample_lens(rng: np.random.Generator, dark: bool) -> Lens:
         saturation=float(rng.uniform(0.5, 1.2)),
         noise=float(rng.uniform(0.004, 0.05 if dark else 0.025)),
         blur=float(rng.uniform(0.25, 1.0) if rng.random() < 0.7 else rng.uniform(0, 0.3)),
-        motion=float(rng.uniform(0.005, 0.03)) if rng.random() < 0.5 else 0.0,
+        motion=float(rng.uniform(0.004, 0.018)) if rng.random() < 0.5 else 0.0,
         jpeg=int(rng.integers(45, 99)),
         vignette=float(rng.uniform(0, 0.35)),
         reflection=float(rng.uniform(0.02, 0.12)) if rng.random() < 0.2 else 0.0,

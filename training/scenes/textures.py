@@ -83,20 +83,20 @@ def trees() -> tuple[tuple[NDArray[np.uint8], ...], ...]:
         canvas = np.zeros((size, size, 4), np.uint8)
         middle, bottom = size / 2, size * (1.0 if bush else rng.uniform(0.74, 0.84))
         top = size * (rng.uniform(0.35, 0.5) if bush else 0.03)
-        wide = size * (0.13 if slim else rng.uniform(0.3, 0.42))
+        wide = size * (0.14 if slim else rng.uniform(0.3, 0.42))
         if not bush:
             for spread, thick in ((0.0, 9), (0.12, 5), (-0.13, 5), (0.05, 4)):
                 tip = (int(middle + spread * size), int(bottom * 0.55))
                 foot = (int(middle), int(bottom + 10 if spread else size))
                 cv2.line(canvas, foot, tip, (62, 72, 84, 255), thick, cv2.LINE_AA)
         clumps = []
-        for _ in range(16 if slim else 42):
+        for _ in range(42):
             height = rng.random()
             # Widest a third up, round on top.
             reach = wide * np.sqrt(max(0.05, 1 - (1.7 * height - 0.6) ** 2)) * 0.8
             x = middle + rng.uniform(-1, 1) * reach
             y = bottom - (bottom - top) * (0.06 + 0.86 * height)
-            clumps.append((x, y, size * rng.uniform(0.06, 0.12) * (0.6 if slim else 1)))
+            clumps.append((x, y, size * rng.uniform(0.06, 0.12) * (0.7 if slim else 1)))
         clumps.sort(key=lambda c: -c[1] + rng.normal(0, 20))
         for cx, cy, radius in clumps:
             own = rng.normal(1, 0.1)
