@@ -143,7 +143,7 @@ class Upsampling(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, features: Tensor, indices: Tensor) -> Tensor:
-        unpooled = F.max_unpool2d(self.shortcut(features), indices, 2, stride=2)
+        unpooled = F.max_unpool2d(self.shortcut(features), indices, [2, 2])
         return self.activation(unpooled + self.branch(features))
 
 

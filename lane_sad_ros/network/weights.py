@@ -256,7 +256,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
             "of this project; use a file of `lane_sad weights import` or of `python -m training`"
         )
     try:
-        metadata = json.loads(text)
+        metadata: dict[str, Any] = json.loads(text)
         version, architecture = metadata["format"], metadata["network"]["arch"]
         complete = all(isinstance(metadata[section], dict) for section in _SECTIONS)
     except (ValueError, KeyError, TypeError) as error:
@@ -274,7 +274,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
         )
     if not complete:
         raise WeightsError(f"{path}: its description `{_KEY}` is damaged; get the file again")
-    return metadata  # type: ignore[no-any-return]
+    return metadata
 
 
 def _size(numbers: Iterable[int]) -> str:
