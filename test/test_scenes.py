@@ -226,3 +226,22 @@ def test_the_drive_repeats_and_runs_on_smoothly() -> None:
                 top = max(a[:, 1].min(), b[:, 1].min()) + 4
                 for row in np.linspace(top, min(a[:, 1].max(), b[:, 1].max()), 5):
                     assert abs(crossing(a, row) - crossing(b, row)) < 8
+
+
+def test_paint_stands_still_in_the_drives_world() -> None:
+    """The dashes seen at one time are those seen a moment later, that much nearer."""
+    drive = Drive(0, drive_camera(640, 360), speed=25.0)
+
+    def dashes(t: float, start: float) -> np.ndarray:
+        rendering = drive.frame(t)
+        points = rendering.ground[2]
+        assert points is not None
+        ahead = np.arange(start, start + 14, 0.1)
+        aside = np.interp(ahead, points[:, 0], points[:, 1])
+        height = np.interp(ahead, points[:, 0], points[:, 2])
+        u, v = rendering.camera.project(np.stack([ahead, aside, height], axis=1)).T
+        return rendering.image[v.round().astype(int), u.round().astype(int)].mean(axis=1)
+
+    one, later = dashes(0.5, 14.0), dashes(0.7, 9.0)
+    assert np.ptp(one) > 60
+    assert np.corrcoef(one, later)[0, 1] > 0.8

@@ -114,7 +114,7 @@ class Drive:
             trees=0.75, tree_left=pavement.left + 6.5, tree_right=pavement.right - 5.5,
             posts=40.0, hills=0.05, treeline=0.016,
         )  # fmt: skip
-        lens = Lens(noise=0.006, jpeg=100, vignette=0.12, motion=0.006, blur=0.0)
+        lens = Lens(exposure=1.08, metering=0.3, noise=0.006, jpeg=100, vignette=0.12, motion=0.006)
         return Scene(
             seed=self._seed, camera=self.camera, markings=markings, pavement=pavement,
             barriers=barriers, structures=structures, roadside=roadside, lens=lens,
@@ -127,7 +127,7 @@ class Drive:
         plan = [
             (34.0, 25.6, middle, "car"), (88.0, 24.6, middle, "suv"), (150.0, 25.5, middle, "van"),
             (22.0, 21.8, right, "truck"), (72.0, 22.3, right, "car"), (118.0, 22.0, right, "truck"),
-            (175.0, 22.5, right, "van"), (-14.0, 29.2, left, "car"), (46.0, 28.3, left, "suv"),
+            (175.0, 22.5, right, "van"), (-14.0, 30.2, left, "car"), (46.0, 28.3, left, "suv"),
             (120.0, 28.5, left, "car"), (-120.0, 31.0, left, "car"), (210.0, 25.0, middle, "car"),
         ]  # fmt: skip
         out = []
