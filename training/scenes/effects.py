@@ -77,13 +77,14 @@ def develop(
     if lens.reflection > 0:
         v, u = np.mgrid[0:height, 0:width].astype(np.float32) / np.float32(width)
         streaks = sample(noise(1.6, 10), v * 0.35, u * 0.3 + np.float32(rng.random()))
-        image += (np.float32(lens.reflection) * np.clip(streaks + 0.3, 0, 2))[..., None]
+        strength = np.float32(lens.reflection * 2 * image[::4, ::4].mean())
+        image += (strength * np.clip(streaks + 0.3, 0, 2))[..., None]
     if lens.bonnet > 0:
         _bonnet(image, lens)
     if lens.blur * scale > 0.15:
         image = cv2.GaussianBlur(image, (0, 0), lens.blur * scale)
     mean = float(cv2.resize(image, (16, 9), interpolation=cv2.INTER_AREA)[2:].mean())
-    metered = np.clip((_TARGET / max(mean, 1e-3)) ** lens.metering, 0.6, 2.4)
+    metered = np.clip((_TARGET / max(mean, 1e-3)) ** lens.metering, 0.6, 2.0)
     gain = np.array(lens.balance, np.float32) * np.float32(lens.exposure * metered)
     if lens.saturation != 1:
         mix = np.full((3, 3), (1 - lens.saturation) / 3) + np.eye(3) * lens.saturation

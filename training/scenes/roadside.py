@@ -299,11 +299,10 @@ def structure_drawings(
             tone = canvas.tone(np.array(structure.colour) * 0.9, a, (-1, 0, 0.2))
             top = low + 3.0
             green = canvas.tone((0.16, 0.31, 0.26), a, (-0.6, 0, 0.8))
-            for inner, side in ((left + 0.3, 1), (right - 0.3, -1)):
+            for inner, side in ((left + 1.0, 1), (right - 1.0, -1)):
                 last = top + 3.6
                 for reach, height in ((12, top + 3.2), (34, 5.0), (80, 0.0)):
-                    outer = right + 0.0 if side < 0 else left
-                    outer += side * reach
+                    outer = (left if side > 0 else right) + side * reach
                     quad = path.points(
                         [a + 0.5] * 4, [inner, outer, outer, inner], [-0.5, -0.5, height, last]
                     )

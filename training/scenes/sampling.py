@@ -103,7 +103,7 @@ def night(rng: np.random.Generator) -> Light:
         horizon=(dark + 0.03, dark + 0.03, dark + 0.035),
         cover=0.0,
         visibility=float(rng.uniform(150, 600)),
-        headlights=float(rng.uniform(0.6, 1.2)),
+        headlights=float(rng.uniform(0.5, 1.0)),
         lamps=lamps,
         wet=float(rng.uniform(0.2, 0.7)) if rng.random() < 0.25 else 0.0,
     )

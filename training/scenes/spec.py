@@ -153,7 +153,7 @@ class Lens:
     motion: float = 0.0  #: radial streak, share of the distance from the vanishing point
     jpeg: int = 92  #: quality, 100 for none
     vignette: float = 0.1
-    reflection: float = 0.0  #: windscreen reflection of the dashboard
+    reflection: float = 0.0  #: windscreen haze, relative to twice the mean brightness
     bonnet: float = 0.0  #: share of the image height the own bonnet takes
     bonnet_colour: Colour = (0.15, 0.15, 0.15)
 
