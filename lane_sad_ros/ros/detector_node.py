@@ -83,8 +83,13 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes to the cameras and starts to work."""
-        if self._pipeline is not None:
-            self._pipeline.start()
+        try:
+            if self._pipeline is not None:
+                self._pipeline.start()
+        # rclpy would turn it into an error without a word.
+        except Exception as error:
+            self.get_logger().error(f"cannot activate: {type(error).__name__}: {error}")
+            return TransitionCallbackReturn.ERROR
         self.get_logger().info("active")
         return SUCCESS
 
@@ -170,11 +175,19 @@ def main(args: list[str] | None = None) -> int:
 
     Returns the exit code: 0, 1 after an error in the node itself, 2 for wrong use.
     """
-    stop = threading.Event()
     # rclpy's own handlers let a second SIGINT interrupt the clean-up, and an executor that waits
-    # keeps Python's from running. So this thread waits for signals, and another one spins.
+    # keeps Python's from running. So this thread waits for the end, and another one spins. It waits
+    # for a byte, not for a handler: of two signals at once another thread may take both, and
+    # a handler, which only this thread runs, would wait for a third.
+    end, ask_to_end = os.pipe()
+    os.set_blocking(ask_to_end, False)
+    signal.set_wakeup_fd(ask_to_end, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: None)
+
+    def stop() -> None:
+        os.write(ask_to_end, b"\0")
+
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         unknown = remove_ros_args(sys.argv if args is None else args)[1:]
@@ -182,7 +195,7 @@ def main(args: list[str] | None = None) -> int:
             raise ValueError(
                 f"unknown argument {unknown[0]}; parameters are given as --ros-args -p name:=value"
             )
-        node = LaneDetectorNode(stop.set)
+        node = LaneDetectorNode(stop)
     # rcl reports unreadable parameter files and wrong remappings as RuntimeErrors.
     except (RuntimeError, ValueError) as error:
         print(f"lane_detector: {error}", file=sys.stderr)
@@ -190,7 +203,10 @@ def main(args: list[str] | None = None) -> int:
         return 2
     spinner = _Spinner(node, stop)
     spinner.start()
-    stop.wait()
+    os.read(end, 1)
+    # A group's Ctrl-C comes twice under ros2 launch; Python would die of the second at its exit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     if not node.finish(_PATIENCE):
         # Something does not end, such as the compilation of a network. Nothing that it does
         # matters any more, and waiting for it would end in a SIGKILL.
@@ -203,12 +219,12 @@ def main(args: list[str] | None = None) -> int:
 
 
 class _Spinner(threading.Thread):
-    """Runs the node's callbacks until the context is shut down, and sets `stop` at its end."""
+    """Runs the node's callbacks until the context is shut down, and calls `stop` at its end."""
 
-    def __init__(self, node: LaneDetectorNode, stop: threading.Event) -> None:
+    def __init__(self, node: LaneDetectorNode, stop: Callable[[], None]) -> None:
         super().__init__(name="executor", daemon=True)
         self._node = node
-        self._stop_event = stop
+        self._stop_process = stop
         self.failed = False
 
     def run(self) -> None:
@@ -222,7 +238,7 @@ class _Spinner(threading.Thread):
             self.failed = True
             traceback.print_exc()
         finally:
-            self._stop_event.set()
+            self._stop_process()
 
 
 if __name__ == "__main__":
