@@ -102,8 +102,8 @@ class Drive:
         barriers = (
             Barrier(pavement.left + 0.35, "concrete", 0.9, (0.5, 0.53, 0.55), -100, 385),
             Barrier(pavement.left + 0.35, "concrete", 0.9, (0.5, 0.53, 0.55), 455, 1400),
-            Barrier(pavement.right - 0.6, "rail", 0.78, (0.52, 0.52, 0.5), 30, 388),
-            Barrier(pavement.right - 0.6, "rail", 0.78, (0.52, 0.52, 0.5), 452, 900),
+            Barrier(pavement.right - 0.6, "rail", 0.78, (0.52, 0.52, 0.5), 30, 384),
+            Barrier(pavement.right - 0.6, "rail", 0.78, (0.52, 0.52, 0.5), 456, 1400),
         )
         structures = (
             Structure(104, "gantry", 0.3, 5.6, (0.22, 0.36, 0.06)),

@@ -304,13 +304,13 @@ def structure_drawings(
                 for reach, height in ((12, top + 3.2), (34, 5.0), (80, 0.0)):
                     outer = (left if side > 0 else right) + side * reach
                     quad = path.points(
-                        [a + 0.5] * 4, [inner, outer, outer, inner], [-0.5, -0.5, height, last]
+                        [a + 0.5] * 4, [inner, outer, outer, inner], [0, 0, height, last]
                     )
                     canvas.textured(quad, (abs(outer - inner), top + 3), green, 0.08)
                     inner, last = outer, height
             crest = path.points(
                 [a + 0.5] * 4,
-                [left + 0.3, right - 0.3, right - 0.3, left + 0.3],
+                [left + 1.1, right - 1.1, right - 1.1, left + 1.1],
                 [top, top, top + 3.6, top + 3.6],
             )
             canvas.textured(crest, (left - right, 3.6), green, 0.08)
