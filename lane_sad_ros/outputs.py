@@ -70,10 +70,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def write_image(path: str | os.PathLike[str], image: Image) -> None:
     """Writes an image in the format of the ending. Raises OSError where that cannot be done."""
     ending = Path(path).suffix
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending.lower() in (".jpg", ".jpeg") else []
     try:
-        _, data = cv2.imencode(ending, image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _, data = cv2.imencode(ending, image, options)
     except cv2.error as error:
-        raise OSError(f"{path}: OpenCV cannot write {ending or 'without an ending'}") from error
+        raise OSError(f"{path}: OpenCV cannot write images as {ending or 'nothing'}") from error
     with replacing(path) as partial:
         partial.write_bytes(data.tobytes())
 

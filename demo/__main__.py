@@ -1,0 +1,251 @@
+"""`python -m demo`: see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from tqdm import tqdm
+
+from demo import report
+from demo.collector import Collector
+from demo.drive import render_drive
+from demo.node import NodeProcess
+from demo.player import Player
+from demo.session import Session, SessionError, check_alone
+from lane_sad_ros import outputs
+from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.sources import FrameSource, SourceError, open_frames
+
+_ROOT = Path(__file__).resolve().parent.parent
+_START = 180.0  # seconds the node gets until it is ready; importing torch can take long
+_FRESH_DIAGNOSTICS = 3.0  # seconds to wait for one more; they come every second
+
+_DESCRIPTION = """\
+Plays a drive to the real lane_detector node, a process of its own, through DDS, and leaves in the
+output folder:
+  overlay.mp4        the drive with the lanes that the node found
+  contact_sheet.png  some of its frames
+  lanes.jsonl        the lanes, one JSON object for each frame
+  summary.json       the figures that are printed at the end
+  node.log           what the node printed
+"""
+_EPILOG = """\
+Without --input a drive is rendered, whose true lanes are known exactly; rendered once, it is kept
+in the output folder. By default each frame is sent when the one before is answered, so that every
+frame is in the result however slow the machine; --real-time sends them as a camera does, and the
+node leaves out what it is too slow for.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the demo; gives the exit code: 0 done, 1 failed, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    output = Path(options.output)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _run(options, output)
+    except (SourceError, SessionError, OSError) as error:
+        print(f"demo: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted", file=sys.stderr)
+        return 130
+
+
+def _terminated(number: int, _: object) -> None:
+    sys.exit(128 + number)  # by way of every clean-up
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What is played. truth: the true lanes by the frames' names, where they are known."""
+
+    frames: FrameSource
+    name: str
+    truth: dict[str, Lanes]
+
+
+def _run(options: argparse.Namespace, output: Path) -> int:
+    bad: list[str] = []
+
+    def on_bad(line: str) -> None:
+        bad.append(line)
+        tqdm.write(f"demo: {line}", file=sys.stderr)
+
+    played = _open_input(options, output, on_bad)
+    _set_up_middleware()
+    figures = _play(options, played, output)
+    outputs.write_json(output / "summary.json", figures)
+    print(report.in_words(figures, output))
+    unanswered = figures["frames_in"] - figures["frames_answered"]
+    if bad or (unanswered and not options.real_time):
+        print(f"demo: {unanswered} frames unanswered, {len(bad)} unreadable", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _open_input(options: argparse.Namespace, output: Path, on_bad: Callable[[str], None]) -> _Input:
+    if options.input:
+        frames = open_frames(options.input, topic=options.topic, rate=options.rate, on_bad=on_bad)
+        return _Input(frames, str(options.input), {})
+    drive = render_drive(output / "drive", options.duration, options.rate)
+    name = f"rendered drive, {options.duration:g} s at {options.rate:g} Hz"
+    return _Input(open_frames(drive.folder, rate=options.rate), name, drive.truth)
+
+
+def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str, Any]:
+    """Starts the node, plays everything to it and gives the figures."""
+    parameters: dict[str, Any] = {
+        "image_reliability": "reliable",
+        "exit_with_parent": True,
+        "device": options.device,
+    }
+    if options.weights:
+        parameters["weights"] = str(Path(options.weights).resolve())
+    domain = os.environ["ROS_DOMAIN_ID"]
+    with _ros_node() as node:
+        collector = Collector(node)
+        check_alone(collector, domain)
+        print(f"starting lane_detector (ROS_DOMAIN_ID={domain}) ...", flush=True)
+        with NodeProcess(output / "node.log", parameters) as process:
+            session = Session(Player(node), collector, process, options.patience)
+            try:
+                session.wait_until_ready(_START)
+                return _collect(options, played, session, collector, output)
+            except SessionError:
+                print(f"demo: the end of {process.log}:\n{process.log_tail()}", file=sys.stderr)
+                raise
+
+
+def _collect(
+    options: argparse.Namespace,
+    played: _Input,
+    session: Session,
+    collector: Collector,
+    output: Path,
+) -> dict[str, Any]:
+    rate = played.frames.rate
+    if options.real_time:
+        answers, pace = session.in_real_time(played.frames, rate), f"in real time at {rate:g} Hz"
+    else:
+        answers, pace = session.in_step(played.frames), "each sent when the one before was answered"
+    results = report.Report(output, rate, options.browser_video, played.truth)
+    with results:
+        for sent, answer in tqdm(answers, total=played.frames.count, desc="driving", unit="frame"):
+            results.add(sent, answer)
+        if not results.answered:
+            raise SessionError(f"{played.name}: no frame was answered")
+    results.write_sheet()
+    # The next diagnostics know of the last frames too.
+    collector.forget_statuses()
+    collector.wait_for(lambda: collector.status("camera") is not None, _FRESH_DIAGNOSTICS)
+    return results.summary(
+        played.name, pace, collector.status("detector"), collector.status("camera")
+    )
+
+
+def _set_up_middleware() -> None:
+    """A domain of the demo's own on this machine, and memory enough for images; asked for or not.
+
+    What the user has set stays.
+    """
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        os.environ.setdefault(variable, str(_ROOT / "config" / "fastdds.xml"))
+
+
+@contextmanager
+def _ros_node() -> Iterator[Node]:
+    """A node whose callbacks run in a thread."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("lane_sad_demo")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin, name="executor", daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        rclpy.try_shutdown()
+        thread.join()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="demo",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--input", metavar="INPUT", help="a video, a folder of images, an image or a bag"
+    )
+    parser.add_argument(
+        "--output", default="build/demo", metavar="DIR", help="folder (default: %(default)s)"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    parser.add_argument("--topic", help="image topic of a bag that has several")
+    parser.add_argument(
+        "--real-time", action="store_true", help="send frames at their rate, as a camera does"
+    )
+    parser.add_argument(
+        "--rate",
+        type=_positive,
+        default=10.0,
+        metavar="HZ",
+        help="of the rendered drive or of a folder's images (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--duration",
+        type=_positive,
+        default=20.0,
+        metavar="S",
+        help="of the rendered drive in seconds (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=_positive,
+        default=30.0,
+        metavar="S",
+        help="seconds the node gets for a frame (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--browser-video",
+        action="store_true",
+        help="VP9, which browsers play, instead of MPEG-4 part 2, which players play; slow",
+    )
+    return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

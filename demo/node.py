@@ -1,0 +1,76 @@
+"""The `lane_detector` node as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_PATIENCE = 8.0  # seconds a node gets to end by itself
+
+
+class NodeProcess:
+    """Starts the node on entering, ends it on leaving, whatever happens between.
+
+    log: file that takes everything the node prints. parameters: name to value.
+    """
+
+    def __init__(self, log: Path, parameters: dict[str, Any]) -> None:
+        self.log = log
+        self._command = [sys.executable, "-m", "lane_sad_ros.ros.detector_node", "--ros-args"]
+        for name, value in parameters.items():
+            # JSON is YAML, which is what the node reads the value as.
+            self._command += ["-p", f"{name}:={json.dumps(value)}"]
+
+    def __enter__(self) -> NodeProcess:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("w", encoding="utf-8") as log:
+            # Its own process group, so that Ctrl-C in the terminal ends the demo in order.
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        return self
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while the process runs."""
+        return self._process.poll()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+        return self._process.pid
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of the log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is not None:
+                break
+            self._signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_PATIENCE)
+        self._signal(signal.SIGKILL)  # children it may have left behind
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)

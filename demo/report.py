@@ -1,0 +1,244 @@
+"""What is left of a demo: overlays, lanes, figures."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from demo.collector import Answer
+from demo.player import Sent
+from lane_sad_ros import outputs
+from lane_sad_ros.drawing import contact_sheet, draw_lanes
+from lane_sad_ros.lanes import Lane, Lanes
+
+TOLERANCE = 20.0
+"""Pixels within which a point counts as found."""
+
+_SHEET_CELLS = 12
+_SHEET_WIDTH = 640
+
+
+class Report:
+    """Takes frames with their answers, one by one, and writes everything into a folder.
+
+    A context manager: the files appear when it is left without an error.
+    truth: the true lanes by the frames' names, empty where they are not known.
+    """
+
+    def __init__(
+        self, folder: Path, rate: float, for_browsers: bool, truth: Mapping[str, Lanes]
+    ) -> None:
+        self._folder = folder
+        self._truth = truth
+        self._stack = ExitStack()
+        self._rate = rate
+        self._for_browsers = for_browsers
+        self._overlay: outputs.Image | None = None
+        self._cells: list[tuple[str, outputs.Image]] = []
+        self._every = 1
+        self._sent: list[float] = []
+        self._received: list[float] = []
+        self._latencies: list[float] = []
+        self._lanes_found = 0
+        self._flags = 0
+        self._contradictions = 0
+        self._points = _Points()
+        self._ego_points = _Points()
+
+    def __enter__(self) -> Report:
+        self._add_line = self._stack.enter_context(
+            outputs.writing_lines(self._folder / "lanes.jsonl")
+        )
+        self._add_image: Callable[[outputs.Image], None] = self._stack.enter_context(
+            outputs.writing_video(
+                self._folder / "overlay.mp4", self._rate, for_browsers=self._for_browsers
+            )
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def answered(self) -> int:
+        """How many frames have been answered so far."""
+        return len(self._received)
+
+    def add(self, sent: Sent, answer: Answer | None) -> None:
+        """Takes the next frame; where it has no answer, the video stands still."""
+        self._sent.append(sent.time)
+        if answer is None:
+            if self._overlay is not None:
+                self._add_image(self._overlay)
+            return
+        lanes, name = answer.lanes, sent.frame.name
+        self._received.append(answer.received)
+        self._latencies.append(answer.received - sent.time)
+        self._lanes_found += len(lanes.present)
+        if answer.exists is not None:
+            self._flags += 1
+            self._contradictions += answer.exists != tuple(lane.exists for lane in lanes.lanes)
+        self._add_line(outputs.lane_record(name, sent.frame.stamp, lanes, answer.slots))
+        self._overlay = draw_lanes(sent.frame.image, lanes)
+        self._add_image(self._overlay)
+        self._add_cell(f"{name}   {sent.frame.stamp:.2f} s", self._overlay)
+        if name in self._truth:
+            self._compare(lanes, self._truth[name])
+
+    def write_sheet(self) -> None:
+        """Writes the contact sheet: frames from the whole drive, evenly."""
+        chosen = np.linspace(0, len(self._cells) - 1, min(_SHEET_CELLS, len(self._cells)))
+        cells = [self._cells[round(index)] for index in chosen]
+        sheet = contact_sheet([cell[1] for cell in cells], [cell[0] for cell in cells])
+        outputs.write_image(self._folder / "contact_sheet.png", sheet)
+
+    def summary(
+        self,
+        source: str,
+        pace: str,
+        detector: DiagnosticStatus | None,
+        camera: DiagnosticStatus | None,
+    ) -> dict[str, Any]:
+        """All figures. Times in milliseconds, rates in Hz, shares in [0, 1]."""
+        told = {value.key: value.value for value in camera.values} if camera else {}
+        about = {value.key: value.value for value in detector.values} if detector else {}
+        span = max(self._received[-1] - self._sent[0], 1e-9)
+        figures: dict[str, Any] = {
+            "input": source,
+            "pace": pace,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "weights": Path(about.get("weights", "")).name,
+            "device": about.get("device", ""),
+            "engine": about.get("engine", ""),
+            "frames_in": len(self._sent),
+            "frames_answered": len(self._received),
+            "frames_dropped": int(told.get("frames dropped", 0)),
+            # Replaced by newer ones in the queue before the node, or lost by the middleware.
+            "frames_lost_on_the_way": max(
+                0, len(self._sent) - int(told.get("frames received", len(self._sent)))
+            ),
+            "frames_bad": int(told.get("frames bad", 0)),
+            "existence_answers": self._flags,
+            "existence_contradictions": self._contradictions,
+            "lanes_out": self._lanes_found,
+            "lanes_per_frame": round(self._lanes_found / len(self._received), 2),
+            "seconds": round(span, 2),
+            "rate_hz": round(len(self._received) / span, 2),
+            "latency_ms": {
+                "median": round(1e3 * float(np.median(self._latencies)), 1),
+                "99th": round(1e3 * float(np.percentile(self._latencies, 99)), 1),
+            },
+            "stages_ms": _stages(told),
+        }
+        if self._truth:
+            figures["truth_points_found"] = self._points.share
+            figures["ego_lane_points_found"] = self._ego_points.share
+        return figures
+
+    def _add_cell(self, title: str, overlay: outputs.Image) -> None:
+        if (len(self._received) - 1) % self._every:
+            return
+        height = round(overlay.shape[0] * _SHEET_WIDTH / overlay.shape[1])
+        small = cv2.resize(overlay, (_SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
+        self._cells.append((title, np.asarray(small, np.uint8)))
+        if len(self._cells) == 4 * _SHEET_CELLS:  # keep few of any number of frames
+            self._cells = self._cells[::2]
+            self._every *= 2
+
+    def _compare(self, lanes: Lanes, truth: Lanes) -> None:
+        middle = len(truth.lanes) // 2
+        for true in truth.present:
+            self._points.add(_errors(true, lanes.present))
+            if true.slot in (middle - 1, middle):
+                self._ego_points.add(
+                    _errors(true, [lane for lane in lanes.present if lane.slot == true.slot])
+                )
+
+
+class _Points:
+    """Counts points and those of them that were found."""
+
+    def __init__(self) -> None:
+        self._found = 0
+        self._all = 0
+
+    def add(self, errors: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        self._all += len(errors)
+        self._found += int((errors < TOLERANCE).sum())
+
+    @property
+    def share(self) -> float | None:
+        return round(self._found / self._all, 4) if self._all else None
+
+
+def _errors(
+    true: Lane, found: tuple[Lane, ...] | list[Lane]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Pixels along the row from each true point, every 10 rows, to the nearest lane found."""
+    points = true.points[np.argsort(true.points[:, 1])].astype(np.float64)
+    rows = np.arange(np.ceil(points[0, 1] / 10) * 10, points[-1, 1] + 1e-6, 10)
+    columns = np.interp(rows, points[:, 1], points[:, 0])
+    errors = np.full(len(rows), np.inf)
+    for lane in found:
+        line = lane.points[np.argsort(lane.points[:, 1])].astype(np.float64)
+        at = np.interp(rows, line[:, 1], line[:, 0], left=np.inf, right=np.inf)
+        errors = np.minimum(errors, np.abs(at - columns))
+    return errors
+
+
+def _stages(told: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Latencies by stage, of the node's last ten seconds."""
+    stages: dict[str, dict[str, float]] = {}
+    for key, value in told.items():
+        for ending, figure in ((" median [ms]", "median"), (" 99th [ms]", "99th")):
+            if key.endswith(ending):
+                stages.setdefault(key.removesuffix(ending), {})[figure] = float(value)
+    return stages
+
+
+def in_words(figures: Mapping[str, Any], folder: Path) -> str:
+    """The summary for people."""
+    latency = figures["latency_ms"]
+    lines = [
+        f"frames in          {figures['frames_in']} ({figures['pace']})",
+        f"frames answered    {figures['frames_answered']}; dropped {figures['frames_dropped']}, "
+        f"lost on the way {figures['frames_lost_on_the_way']}, bad {figures['frames_bad']}",
+        f"lanes out          {figures['lanes_out']}, {figures['lanes_per_frame']} a frame; "
+        f"existence flags for {figures['existence_answers']} frames",
+        f"rate               {figures['rate_hz']} frames/s over {figures['seconds']} s on "
+        f"{figures['device'] or 'an unknown device'}, {figures['machine']}",
+        f"latency            {latency['median']} ms median, {latency['99th']} ms 99th, from "
+        "publishing an image to receiving its lanes",
+    ]
+    if figures["stages_ms"]:
+        lines.append("in the node        median     99th   (ms, last 10 s)")
+        for stage, values in figures["stages_ms"].items():
+            median, last = values.get("median", 0.0), values.get("99th", 0.0)
+            lines.append(f"  {stage:<16} {median:>7.1f}  {last:>7.1f}")
+    if figures.get("truth_points_found") is not None:
+        lines.append(
+            f"against the truth  {_percent(figures['truth_points_found'])} of all lane points and "
+            f"{_percent(figures['ego_lane_points_found'])} of the ego lane's found within "
+            f"{TOLERANCE:.0f} pixels"
+        )
+    names = ("overlay.mp4", "contact_sheet.png", "lanes.jsonl", "summary.json", "node.log")
+    lines.append(f"left in {folder}{os.sep}: {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.1f} %"
