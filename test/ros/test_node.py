@@ -14,7 +14,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from conftest import TINY, bgr_image, scene, wait_until
+from harness import TINY, bgr_image, scene, wait_until
 from lane_sad_ros.msg import LaneArray, LaneExistence
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -22,7 +22,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from lane_sad_ros.detection import Frame, LaneDetector, segmentation_to_image
 from lane_sad_ros.drawing import draw_lanes
+from lane_sad_ros.lanes import SLOTS_6
+from lane_sad_ros.network.weights import WeightsError, default_weights_path
 from lane_sad_ros.ros import messages
+from training.scenes import Drive, drive_camera
 
 RELIABLE = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
@@ -68,6 +71,30 @@ def test_the_node_says_what_the_detector_says(start_node, client, tiny_weights):
     for lane, wanted in zip(lanes.lanes, expected.lanes, strict=True):
         assert (lane.slot, lane.exists) == (wanted.slot, wanted.exists)
         np.testing.assert_allclose(lane.points, wanted.points, atol=1e-3)
+
+
+def test_the_shipped_weights_find_the_ego_lane_of_a_rendered_road(start_node, client):
+    try:
+        default_weights_path()
+    except WeightsError as error:
+        pytest.skip(str(error))
+    truth = Drive(camera=drive_camera()).frame(1.0)
+    start_node(weights="")
+    topic = client.lanes()
+    camera = client.publisher(Image, "/image", RELIABLE)
+    answer = client.ask(camera, bgr_image(truth.image), topic)
+    labels = dict(zip(SLOTS_6, truth.lanes, strict=True))
+    for lane in answer.lanes:
+        if lane.name not in ("left_1", "right_1"):
+            continue
+        assert lane.exists, lane.name
+        # Labels run from the bottom up; np.interp wants rows that grow.
+        u, v = labels[lane.name][::-1].T
+        rows = np.array(lane.v)
+        known = (rows >= v.min()) & (rows <= v.max())
+        errors = np.abs(np.array(lane.u)[known] - np.interp(rows[known], v, u))
+        assert known.sum() >= 10
+        assert np.median(errors) < 15.0, lane.name
 
 
 def test_every_lossless_encoding_gives_the_same_lanes(start_node, client):

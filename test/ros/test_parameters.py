@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import bgr_image, scene
+from harness import bgr_image, scene
 from lane_sad_ros.msg import LaneArray
 from rcl_interfaces.msg import ParameterType
 from sensor_msgs.msg import Image
