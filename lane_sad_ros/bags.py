@@ -204,7 +204,7 @@ def lane_existence(lanes: Lanes, header: Any) -> Any:
 
 def jpeg(image: NDArray[np.uint8], header: Any) -> Any:
     """A sensor_msgs/CompressedImage of an H×W×3 BGR image."""
-    data = np.asarray(cv2.imencode(".jpg", image)[1], np.uint8)
+    data = np.asarray(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], np.uint8)
     return types().types["sensor_msgs/msg/CompressedImage"](
         header=header, format="bgr8; jpeg compressed bgr8", data=data
     )

@@ -9,6 +9,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from lane_sad_ros import bags
+from lane_sad_ros.lanes import Lane, Lanes
 
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
 
@@ -202,3 +203,43 @@ def test_a_folder_whose_metadata_is_broken_is_one_line(tmp_path):
     (folder / "metadata.yaml").write_text("a: [")
     with pytest.raises(bags.BagError, match=r"^[^\n]*not a whole bag[^\n]*$"):
         bags.ImageTopic(folder)
+
+
+# rosidl imports its parser, which imports a deprecated module of the standard library.
+@pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")
+def test_lane_messages_are_those_that_the_node_publishes():
+    pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+    from rclpy.serialization import serialize_message
+    from std_msgs.msg import Header
+
+    from lane_sad_ros.ros import messages
+
+    points = np.array([[1.5, 90, 0.9], [2.5, 80, 0.8]], np.float32)
+    lanes = Lanes(
+        (128, 96),
+        (Lane(0, True, 0.75, points), Lane(1, False, 0.25, np.zeros((0, 3), np.float32))),
+    )
+    slots = ("left_1", "right_1")
+    theirs = Header(frame_id="front")
+    theirs.stamp.sec, theirs.stamp.nanosec = 12, 34
+    ours = bags.header(12 * 10**9 + 34, "front")
+    picture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+    pairs = {
+        "lane_sad_ros/msg/LaneArray": (
+            messages.lane_array(lanes, slots, theirs),
+            bags.lane_array(lanes, slots, ours),
+        ),
+        "lane_sad_ros/msg/LaneExistence": (
+            messages.lane_existence(lanes, theirs),
+            bags.lane_existence(lanes, ours),
+        ),
+        "sensor_msgs/msg/CompressedImage": (
+            messages.jpeg_message(picture, 85, theirs),
+            bags.jpeg(picture, ours),
+        ),
+    }
+    for name, (ros_message, bag_message) in pairs.items():
+        store = bags.types()
+        # Both through the same serializer: only the contents count, not the padding.
+        arrived = store.deserialize_cdr(serialize_message(ros_message), name)
+        assert store.serialize_cdr(arrived, name) == store.serialize_cdr(bag_message, name)

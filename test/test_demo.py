@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import cv2
@@ -17,12 +16,9 @@ import pytest
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
 
-with warnings.catch_warnings():
-    # rosidl imports its parser, which imports a deprecated module of the standard library.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-    from demo import report
-    from demo.drive import render_drive
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+from demo import report
+from demo.drive import render_drive
 
 ROOT = Path(__file__).parent.parent
 COUNT = 6
