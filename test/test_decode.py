@@ -156,3 +156,22 @@ def test_rows_outside_the_crop_give_no_points() -> None:
     layout = dataclasses.replace(WIDE, crop=(0, 300, 1280, 600))
     rows = RowPeaks(layout, CPU).rows
     assert (rows.min(), rows.max()) == (300, 590)
+
+
+def test_weaker_second_hill_does_not_move_the_peak() -> None:
+    maps = logits(TUSIMPLE, {1: (101.0, 101.0, 12)})
+    maps[0, 2, :, 300:310] = 0.5  # far off, about 0.6 of the peak's height
+    columns, _ = RowPeaks(TUSIMPLE, CPU)(maps)
+    np.testing.assert_allclose(columns[0, 1], 101.0, atol=1e-3)
+
+
+def test_crop_shifts_points_to_where_it_lies() -> None:
+    layout = dataclasses.replace(WIDE, crop=(320, 300, 960, 600))
+    peaks_of = RowPeaks(layout, CPU)
+    columns = np.full((6, len(peaks_of.rows)), 127.5, np.float32)  # the middle of the crop
+    scores = np.ones_like(columns)
+    lanes = lanes_from_peaks(
+        columns, scores, None, peaks_of.rows, layout, layout.decoding, (640, 360)
+    )
+    np.testing.assert_allclose(lanes.lanes[0].points[:, 0], 319.5)
+    assert lanes.lanes[0].points[0, 1] == pytest.approx(590.5 / 2 - 0.5)

@@ -63,9 +63,7 @@ ROAD = {0: (0.1, 0.3), 1: (0.3, 0.4), 2: (0.7, 0.6)}
 
 
 @pytest.mark.parametrize("size", [(128, 96), (640, 480), (1000, 500), (90, 70)])
-def test_lanes_come_back_where_they_were_drawn(
-    known: LaneDetector, size: tuple[int, int]
-) -> None:
+def test_lanes_come_back_where_they_were_drawn(known: LaneDetector, size: tuple[int, int]) -> None:
     lanes = known.detect([Frame(road(size, ROAD))])[0].lanes
     assert lanes.image_size == size
     assert [lane.exists for lane in lanes.lanes] == [True, True, True, False]
