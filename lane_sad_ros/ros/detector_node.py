@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lane_sad_ros.ros.pipeline import Pipeline
 
 _REPEAT = 5.0  # seconds between two warnings about the same thing
-_PATIENCE = 5.0  # seconds that work in progress gets at the end; ros2 launch waits as long
+_PATIENCE = 3.0  # seconds that work in progress gets at the end; ros2 launch kills after ten
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -69,8 +69,8 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             self._pipeline = Pipeline(self, self._settings, self._warn)
         except ImportError as error:
             return self._fail(
-                f"{error}. The Python that runs this node ({sys.executable}) lacks it: install it "
-                "there, or run the node with the Python of an environment that has it"
+                f"{error}; install it for {sys.executable}, which runs this node, or set "
+                "LANE_SAD_PYTHON (launch argument python:=) to an interpreter that has it"
             )
         except (ValueError, OSError) as error:
             return self._fail(str(error))
@@ -171,9 +171,9 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM.
+    """Runs the node until SIGINT or SIGTERM, then ends the process with exit code 0.
 
-    Returns the exit code: 0, 1 after an error in the node itself, 2 for wrong use.
+    The code is 1 after an error in the node itself. Wrong use returns 2 at once.
     """
     # rclpy's own handlers let a second SIGINT interrupt the clean-up, and an executor that waits
     # keeps Python's from running. So this thread waits for the end, and another one spins. It waits
@@ -207,15 +207,21 @@ def main(args: list[str] | None = None) -> int:
     # A group's Ctrl-C comes twice under ros2 launch; Python would die of the second at its exit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if not node.finish(_PATIENCE):
-        # Something does not end, such as the compilation of a network. Nothing that it does
-        # matters any more, and waiting for it would end in a SIGKILL.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    rclpy.try_shutdown()
-    spinner.join()
-    return 1 if spinner.failed else 0
+    # Where something does not end, such as the compilation of a network, the process ends without.
+    if node.finish(_PATIENCE):
+        rclpy.try_shutdown()
+        spinner.join()
+        node.destroy_node()
+        failed = spinner.failed
+        del node, spinner
+        gc.collect()  # others see the node go when its last reference has
+    else:
+        failed = False
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Nothing is left to do but Python's tear-down of PyTorch, which takes seconds on a busy
+    # machine, and ros2 launch becomes impatient after five.
+    os._exit(1 if failed else 0)
 
 
 class _Spinner(threading.Thread):

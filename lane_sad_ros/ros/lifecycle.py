@@ -29,6 +29,7 @@ class ResponsiveLifecycleNode(LifecycleNode):
         self._transition_group = MutuallyExclusiveCallbackGroup()
         self._transition_thread: threading.Thread | None = None
         self._closing = False
+        self._beginning = threading.Lock()  # of a transition, or of the end of them all
         service = next(s for s in self.services if s.srv_name.endswith("/change_state"))
         self._change_state = service.callback
         service.callback = self._on_change_state  # type: ignore[assignment]
@@ -45,7 +46,7 @@ class ResponsiveLifecycleNode(LifecycleNode):
 
         async def start() -> None:
             timer.cancel()
-            if self._closing or self.state != "unconfigured":
+            if self.state != "unconfigured":
                 return
             if await self._in_thread(self.trigger_configure) == TransitionCallbackReturn.SUCCESS:
                 await self._in_thread(self.trigger_activate)
@@ -65,11 +66,13 @@ class ResponsiveLifecycleNode(LifecycleNode):
 
     def finish_transitions(self, timeout: float) -> bool:
         """Lets no further transition begin and waits for the present one; false after `timeout`."""
-        self._closing = True
-        if self._transition_thread is not None:
-            self._transition_thread.join(timeout)
-            return not self._transition_thread.is_alive()
-        return True
+        with self._beginning:
+            self._closing = True
+            thread = self._transition_thread
+        if thread is None:
+            return True
+        thread.join(timeout)
+        return not thread.is_alive()
 
     async def _on_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
@@ -77,9 +80,6 @@ class ResponsiveLifecycleNode(LifecycleNode):
         wanted = request.transition
         possible = {t[1]: t[0] for t in self._state_machine.available_transitions}
         known = wanted.label in possible if wanted.label else wanted.id in possible.values()
-        if self._closing:
-            response.success = False
-            return response
         if not known:
             self.get_logger().error(
                 f"transition {wanted.label or wanted.id} is impossible in state {self.state}; "
@@ -87,9 +87,10 @@ class ResponsiveLifecycleNode(LifecycleNode):
             )
             response.success = False
             return response
-        return await self._in_thread(lambda: self._change_state(request, response))
+        return await self._in_thread(lambda: self._change_state(request, response)) or response
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        """The result of `work`; None where no transition may begin any more."""
         executor = self.executor
         done = Future(executor=executor)
 
@@ -102,6 +103,9 @@ class ResponsiveLifecycleNode(LifecycleNode):
             if executor is not None:
                 executor.wake()
 
-        self._transition_thread = threading.Thread(target=run, name="transition", daemon=True)
-        self._transition_thread.start()
+        with self._beginning:
+            if self._closing:
+                return None
+            self._transition_thread = threading.Thread(target=run, name="transition", daemon=True)
+            self._transition_thread.start()
         return await done

@@ -42,6 +42,7 @@ atexit.register(_domain_holder.close)
 os.environ["ROS_DOMAIN_ID"] = str(_domain)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["PYTHONUNBUFFERED"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # idle threads of several processes take each other's time
 
 with warnings.catch_warnings():
     # rosidl imports its parser, which imports a deprecated module of the standard library.

@@ -478,7 +478,6 @@ def test_simulated_time(start_node, client):
 @pytest.mark.parametrize(
     "signals",
     [
-        (signal.SIGINT,),
         (signal.SIGINT, signal.SIGINT),
         (signal.SIGTERM,),
         (signal.SIGINT, signal.SIGTERM),
