@@ -7,6 +7,7 @@ and bending it are, for a flat road, shifts of whole image rows, exact for every
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ def augment(
     bend = rng.uniform(-ranges.bend, ranges.bend) * columns**2 * (rng.random() < 0.7)
     near = 20 * columns
 
-    def row_shift(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def row_shift(rows: NDArray[Any]) -> NDArray[Any]:
         below = rows - horizon
         # A bend moves a row by bend / below; above `near` everything moves alike, so that lanes
         # do not hook back where they meet.

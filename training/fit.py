@@ -235,9 +235,10 @@ def fit(config: Config, output: Path) -> dict[str, dict[str, float]]:
         schedule.step()
         average.update_parameters(network)
         if step % 20 == 0:
-            for name, value in losses.items():
-                log.add_scalar(f"loss/{name}", value.item(), step)
-            progress.set_postfix({name: f"{value.item():.3f}" for name, value in losses.items()})
+            terms = {name: loss.item() for name, loss in losses.items()}
+            for name, value in terms.items():
+                log.add_scalar(f"loss/{name}", value, step)
+            progress.set_postfix({name: f"{value:.3f}" for name, value in terms.items()})
         if step % config.save_every == 0 or step == config.steps:
             _save(last, {name: part.state_dict() for name, part in state.items()} | {"step": step})
         if step % config.validate_every == 0 and step != config.steps:
@@ -258,10 +259,10 @@ def fit(config: Config, output: Path) -> dict[str, dict[str, float]]:
         "hours": round((time.monotonic() - began) / 3600, 2),
         "losses": ["segmentation", "iou", "existence"],
     }
-    figures = {Path(path).stem: values for path, values in results.items()}
-    save_network(output / "weights.safetensors", _averaged(average), layout, trained, figures)
-    for path, values in results.items():
-        print(f"{path}: {values}")
+    by_name = {Path(path).stem: figures for path, figures in results.items()}
+    save_network(output / "weights.safetensors", _averaged(average), layout, trained, by_name)
+    for path, figures in results.items():
+        print(f"{path}: {figures}")
     return results
 
 

@@ -87,7 +87,7 @@ def lanes_from_peaks(
     lanes = []
     for slot in range(len(layout.slots)):
         probability = float(existence[slot]) if existence is not None else 1.0
-        points = np.empty((0, 3), np.float32)
+        points: NDArray[np.float32] = np.empty((0, 3), np.float32)
         if probability > decoding.existence_threshold or existence is None:
             points = _lane_points(us[slot], vs, scores[slot], decoding, aspect)
         exists = len(points) >= decoding.min_points

@@ -68,9 +68,15 @@ class LaneDetector:
                     f"crop {tuple(crop)} is not (left, top, right, bottom) in shares of the image, "
                     "0 <= left < right <= 1 and 0 <= top < bottom <= 1"
                 )
-            box = (left * width, top * height, right * width, bottom * height)
-            pixels = tuple(round(side) for side in box)
-            layout = dataclasses.replace(layout, crop=pixels)
+            layout = dataclasses.replace(
+                layout,
+                crop=(
+                    round(left * width),
+                    round(top * height),
+                    round(right * width),
+                    round(bottom * height),
+                ),
+            )
         self.layout = layout
         self.thresholds = layout.decoding
         self._device = find_device(device)
@@ -107,9 +113,11 @@ class LaneDetector:
 
     def set_thresholds(self, *, existence: float | None = None, point: float | None = None) -> None:
         """Change thresholds, each in [0, 1], from the next frame on; None keeps one."""
-        changes = {"existence_threshold": existence, "point_threshold": point}
+        now = self.thresholds
         self.thresholds = dataclasses.replace(
-            self.thresholds, **{k: v for k, v in changes.items() if v is not None}
+            now,
+            existence_threshold=now.existence_threshold if existence is None else existence,
+            point_threshold=now.point_threshold if point is None else point,
         )
 
     def warm_up(self) -> None:

@@ -149,7 +149,7 @@ def read_lanes(path: str | os.PathLike[str]) -> list[Points]:
 
     Raises ValueError naming file and line where one is not made of pairs of numbers.
     """
-    lanes = []
+    lanes: list[NDArray[np.float32]] = []
     for number, line in enumerate(_lines(Path(path)), start=1):
         try:
             values = np.array(line.split(), dtype=np.float64).astype(np.float32)

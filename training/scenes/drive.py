@@ -48,7 +48,7 @@ class Drive:
         self.speed = speed
         self._seed = seed
         rng = np.random.default_rng(seed)
-        self._arc = np.arange(-BEHIND - 8, _LENGTH + 900, STEP)
+        self._arc = np.arange(-BEHIND - 8, _LENGTH + 900, STEP, dtype=np.float64)
         self._curvature = self._bends(self._arc, float(rng.choice([-1.0, 1.0])))
         self._north = np.concatenate([[0.0], np.cumsum(self._curvature)[:-1] * STEP])
         self._vertical = self._hills(self._arc, float(rng.uniform(0, 2 * np.pi)))

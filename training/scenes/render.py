@@ -39,7 +39,7 @@ class Rendering:
 
 def scene_path(scene: Scene) -> Path:
     """The road ahead of a sampled scene: a clothoid in plan and in profile."""
-    arc = np.arange(-BEHIND, 900.0, STEP)
+    arc = np.arange(-BEHIND, 900.0, STEP, dtype=np.float64)
     near = np.clip(arc, -BEHIND, 160.0)
     curvature = scene.curvature + scene.curvature_rate * near
     vertical = np.where(arc < 250, scene.vertical + scene.vertical_rate * near, 0.0)
@@ -88,7 +88,8 @@ def render_along(
             extra = extra - under * np.float32(light.ambient * 0.3)
     if light.lamps and scene.roadside.posts:
         phase = np.cos(s * np.float32(2 * np.pi / scene.roadside.posts))
-        extra = extra + np.float32(light.lamps) * (0.55 + 0.45 * phase)
+        lamps = light.lamps * (0.55 + 0.45 * phase)
+        extra = extra + lamps.astype(np.float32)
     surface = lit(colour, paint, ground, sun, light, extra)
     surface *= shadow[1][..., None]
     if light.wet:

@@ -199,8 +199,8 @@ def _symbols(
                 at = start + 3 + 0.35 * i
                 patches.append(Patch(at, at + 0.35, d - half, d + half, 1, paint))
     elif kind == "zebra":
-        for d in np.arange(edges[-1] + 0.3, edges[0] - 0.5, 1.0):
-            patches.append(Patch(start, start + 3.5, float(d), float(d + 0.5), 1, paint))
+        for d in np.arange(edges[-1] + 0.3, edges[0] - 0.5, 1.0).tolist():
+            patches.append(Patch(start, start + 3.5, d, d + 0.5, 1, paint))
     elif kind == "stop":
         lane = int(rng.integers(len(edges) - 1))
         patches.append(Patch(start, start + 0.4, edges[-1], edges[lane], 1, paint))

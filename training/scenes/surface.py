@@ -115,7 +115,8 @@ def _skid(skid: Skid, ground: Ground, s: Array, rows: slice) -> Array:
     at = s[rows] - np.float32(skid.start)
     middle = skid.offset + at * np.float32(skid.slant) + at * at * np.float32(skid.bend / 2)
     footprint = ground.across[rows] + ground.along[rows] * np.float32(abs(skid.slant))
-    inside = _inside(ground.d[rows] - middle, -skid.width / 2, skid.width / 2, footprint)
+    across = np.asarray(ground.d[rows] - middle, np.float32)
+    inside = _inside(across, -skid.width / 2, skid.width / 2, footprint)
     ends = np.clip(at * 2, 0, 1) * np.clip((skid.end - s[rows]) * 2, 0, 1)
     return np.asarray(inside * ends, np.float32)
 

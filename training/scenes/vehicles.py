@@ -285,7 +285,7 @@ def _truck() -> _Mesh:
         out.part(quad, (0, 1), (0.0, 0.035), "rim", 0.6)
         out.part(quad, (0, 1), (0.965, 1.0), "paint", 0.8)
         out.part(quad, (0.2, 0.75), (0.45, 0.75), "stripe")
-        for at in np.arange(0.1, 1, 0.1):
+        for at in (share / 10 for share in range(1, 10)):
             out.part(quad, (at, at + 0.003), (0.04, 0.96), "paint", 0.86)
     out.part(rear, (0, 1), (0.0, 0.05), "trim")
     out.part(rear, (0, 1), (0.96, 1.0), "paint", 0.72)
