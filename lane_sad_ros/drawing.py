@@ -219,7 +219,7 @@ def _draw_legend(canvas: Image, lanes: Sequence[Lane]) -> None:
     """One cell for each slot, from left to right: a disc, full if the lane exists; name; chance."""
     height, width = canvas.shape[:2]
     cell = min(width / (len(lanes) + 0.5), width / 11, 220.0)
-    font_scale = cell / 185
+    font_scale = cell / 205
     thickness = max(1, round(font_scale * 1.6))
     strip_height = round(cell * 0.32)
     left, top = round((width - cell * len(lanes)) / 2), max(1, round(height / 90))
