@@ -83,9 +83,9 @@ def render_along(
         sun *= 1 - under
         if structure.kind == "tunnel":
             pools = 0.5 + 0.12 * np.cos(s * np.float32(2 * np.pi / 6))
-            extra = extra + under * (pools - light.ambient * 0.75).astype(np.float32)
+            extra = extra + np.asarray(under * (pools - light.ambient * 0.75), np.float32)
         else:
-            extra = extra - under * np.float32(light.ambient * 0.3)
+            extra = extra - np.asarray(under * (light.ambient * 0.3), np.float32)
     if light.lamps and scene.roadside.posts:
         phase = np.cos(s * np.float32(2 * np.pi / scene.roadside.posts))
         lamps = light.lamps * (0.55 + 0.45 * phase)
