@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ from tqdm import tqdm
 import lane_sad_ros
 from lane_sad_ros import bags, outputs
 from lane_sad_ros.drawing import draw_lanes
-from lane_sad_ros.evaluation import tusimple
+from lane_sad_ros.evaluation import culane, tusimple
 from lane_sad_ros.lanes import LAYOUTS
 from lane_sad_ros.sources import (
     IMAGE_RATE,
@@ -403,6 +404,37 @@ def _evaluate_tusimple(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate_culane(options: argparse.Namespace) -> int:
+    with _input_errors():
+        result = culane.evaluate(
+            options.truth,
+            options.predictions,
+            options.list,
+            image_size=options.image_size,
+            width=options.width,
+            iou=options.iou,
+            tolerance=culane.TOLERANCE_EXACT if options.exact else culane.TOLERANCE_OFFICIAL,
+        )
+    counts = result.counts
+    print(
+        f"F1 {100 * counts.f1:.2f} %, precision {100 * counts.precision:.2f} %, recall "
+        f"{100 * counts.recall:.2f} % (TP {counts.tp}, FP {counts.fp}, FN {counts.fn}) over "
+        f"{result.images} images"
+    )
+    for kind, absent in (("true", result.absent_truths), ("predicted", result.absent_predictions)):
+        if absent:
+            print(f"{absent} images have no file of {kind} lanes, which counts as no lanes")
+    if options.json:
+        figures = {
+            **dataclasses.asdict(counts),
+            "precision": counts.precision,
+            "recall": counts.recall,
+            "f1": counts.f1,
+        }
+        outputs.write_json(options.json, figures)
+    return 0
+
+
 # --- the parser
 
 
@@ -461,6 +493,45 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--predictions", required=True, metavar="JSON", help="prediction file")
     score.add_argument("--json", metavar="OUT", help="also write the figures to this file")
     score.set_defaults(run=_evaluate_tusimple)
+    score = benchmarks.add_parser(
+        "culane",
+        help="TP, FP, FN and F1 of CULane",
+        description="CULane's counts and F1, equal to its C++ evaluator's. Lanes are read from a "
+        ".lines.txt beside each listed image's place in the two folders.",
+        epilog="example: lane_sad detect culane:DATA:DATA/list/test.txt --output pred/ && "
+        "lane_sad evaluate culane --truth DATA --predictions pred --list DATA/list/test.txt",
+    )
+    score.add_argument("--truth", required=True, metavar="DIR", help="folder of true lanes")
+    score.add_argument("--predictions", required=True, metavar="DIR", help="folder of predictions")
+    score.add_argument("--list", required=True, metavar="FILE", help="the images, one per line")
+    score.add_argument(
+        "--width",
+        type=int,
+        default=culane.LANE_WIDTH,
+        metavar="PX",
+        help="of the drawn lanes, pixels (default: %(default)s)",
+    )
+    score.add_argument(
+        "--iou",
+        type=_share,
+        default=culane.IOU_THRESHOLD,
+        help="what a match must exceed (default: %(default)s)",
+    )
+    score.add_argument(
+        "--image-size",
+        type=_parsed_size,
+        default=culane.IMAGE_SIZE,
+        metavar="WxH",
+        help="of the images that the lanes lie on (default: 1640x590)",
+    )
+    score.add_argument(
+        "--exact",
+        action="store_true",
+        help="match lanes in the best way; the official tool lets their order decide where IoUs "
+        "are within 0.01",
+    )
+    score.add_argument("--json", metavar="OUT", help="also write the figures to this file")
+    score.set_defaults(run=_evaluate_culane)
     return parser
 
 

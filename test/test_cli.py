@@ -340,3 +340,21 @@ def test_bag_headers_carry_nanoseconds():
     header = bags.header(1_700_000_000_123_456_789, "front")
     assert (header.stamp.sec, header.stamp.nanosec) == (1_700_000_000, 123_456_789)
     assert header.frame_id == "front"
+
+
+def test_culane_figures_are_the_official_ones(data, tmp_path, capsys):
+    folder = data / "parity" / "culane"
+    official = json.loads((folder / "expected.json").read_text())["total"]
+    arguments = ["evaluate", "culane", "--truth", folder / "gt", "--predictions", folder / "pred"]
+    arguments += ["--list", folder / "list" / "test.txt", "--json", tmp_path / "f.json"]
+    for iou, counts in official.items():
+        assert cli.main([*map(str, arguments), "--iou", iou]) == 0
+        figures = json.loads((tmp_path / "f.json").read_text())
+        assert {name: figures[name] for name in counts} == counts
+    assert "which counts as no lanes" in capsys.readouterr().out
+
+
+def test_culane_list_that_is_missing(tmp_path, capsys):
+    arguments = ["evaluate", "culane", "--truth", ".", "--predictions", ".", "--list", "none.txt"]
+    assert cli.main(arguments) == 1
+    assert "none.txt" in capsys.readouterr().err
