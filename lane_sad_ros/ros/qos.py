@@ -60,9 +60,10 @@ def transport_hint(middleware: str) -> str:
     """What helps against frames that get lost on the way from the camera."""
     if "fastrtps" in middleware and not any(os.environ.get(name) for name in _PROFILE_VARIABLES):
         return (
-            "Fast DDS has too little memory for images by default: set "
-            f"{_PROFILE_VARIABLES[0]} to the config/fastdds.xml of lane_sad_ros, for the camera "
-            "too, or make both ends reliable (image_reliability)"
+            "Fast DDS has too little memory for images by default; let "
+            "FASTRTPS_DEFAULT_PROFILES_FILE (FASTDDS_DEFAULT_PROFILES_FILE from Kilted on) name "
+            "the config/fastdds.xml of lane_sad_ros for node and camera, as detect.launch.py does "
+            "for the node, or make both ends reliable (image_reliability)"
         )
     return "use compressed images, a lower rate, or make both ends reliable (image_reliability)"
 
