@@ -15,13 +15,15 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +34,6 @@ MESSAGES_STAMP = ROOT / "install" / "messages.stamp.json"
 REQUIREMENTS = ROOT / "requirements.txt"
 INSTALLED_FOLDERS = ("lane_sad_ros", "scripts", "launch", "config", "rviz", "weights")
 STEPS = "1"  # count up when the steps below change what they leave behind
-PACKAGES_EXPECTED = 136  # about how many packages come together; for the progress line only
 # The build machine's Python, as the wheels' CMake files name it.
 WHEEL_BUILDER = re.compile(
     r"/opt/python/cp\d+-cp\d+/(include/python3\.\d+|lib/python3\.\d+/site-packages)"
@@ -49,6 +50,7 @@ def main() -> int:
         "--chosen", action="store_true", help="this interpreter was asked for by name: use no other"
     )
     chosen = parser.parse_args().chosen
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     try:
         with _lock():
             if not _packages_current(chosen):
@@ -65,19 +67,21 @@ def main() -> int:
     return 0
 
 
-class _lock:
-    """Holds other calls off while this one works."""
+@contextmanager
+def _lock() -> Iterator[None]:
+    """Holds other calls off while this one works.
 
-    def __enter__(self) -> None:
-        self._file = open(ROOT / ".venv.lock", "w")
+    The programs that it starts share the lock: should this process be killed, they go on alone
+    for a while, and nobody else may work in the same folders until they have ended.
+    """
+    with open(ROOT / ".venv.lock", "w") as file:
+        os.set_inheritable(file.fileno(), True)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             _say("waiting for another set-up of this folder to end")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 # --- Is it made already?
@@ -230,7 +234,7 @@ class _PipProgress:
             self._now = "installing them"
 
     def __str__(self) -> str:
-        return f"{len(self._collected)} of about {PACKAGES_EXPECTED} packages found, {self._now}"
+        return f"{len(self._collected)} packages found, {self._now}"
 
 
 def _repair_cmake_files() -> None:
@@ -328,7 +332,12 @@ def _succeeds(command: list[str], environment: dict[str, str]) -> bool:
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
     result = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        close_fds=False,  # the lock goes along
     )
     if result.returncode:
         raise SetUpError(_failure(command, result.returncode, result.stdout))
@@ -363,6 +372,7 @@ def _run_with_progress(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        close_fds=False,  # the lock goes along
     )
     shower = threading.Thread(target=show)
     shower.start()

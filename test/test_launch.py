@@ -1,0 +1,202 @@
+"""The launch file: what it hands to the node, and that it says what is wrong.
+
+The launched node is real up to the interpreter: `python:=` names a program that writes down what it
+was called with. One test runs the node itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip(
+    "launch_ros", reason="launch_ros is not installed (the ROS 2 wheels do not have it)"
+)
+pytest.importorskip("ros2launch", reason="ros2launch is not installed")
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULTS = yaml.safe_load((ROOT / "config" / "detector.yaml").read_text())["/**"]["ros__parameters"]
+LAUNCH = ["ros2", "launch", "lane_sad_ros", "detect.launch.py"]
+Arguments = dict[str, Any]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Callable[..., Arguments]:
+    """Launches with the given arguments; returns what the node would have got."""
+    record = tmp_path / "record.json"
+    interpreter = tmp_path / "an interpreter"
+    interpreter.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        f"json.dump([sys.argv[2:], dict(os.environ)], open({str(record)!r}, 'w'))\n"
+    )
+    interpreter.chmod(0o755)
+
+    def run(*arguments: str, environment: dict[str, str] | None = None) -> Arguments:
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.endswith("_DEFAULT_PROFILES_FILE")
+        }
+        result = subprocess.run(
+            [*LAUNCH, f"python:={interpreter}", *arguments],
+            env={**variables, "ROS_LOG_DIR": str(tmp_path / "log"), **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        command, variables = json.loads(record.read_text())
+        options = command[command.index("--ros-args") + 1 :]
+        pairs = [pair for pair in itertools.pairwise(options) if pair[0][0] == "-"]
+        parameters: Arguments = {}
+        for flag, file in pairs:
+            if flag == "--params-file":
+                content = yaml.full_load(Path(file).read_text())  # launch writes Python tuples
+                parameters |= next(iter(content.values()))["ros__parameters"]
+        return {
+            "parameters": parameters,
+            "remappings": [value for flag, value in pairs if flag == "-r"],
+            "log_level": [value for flag, value in pairs if flag == "--log-level"],
+            "environment": variables,
+        }
+
+    return run
+
+
+def _failure(*arguments: str) -> str:
+    result = subprocess.run([*LAUNCH, *arguments], capture_output=True, text=True, timeout=60)
+    assert result.returncode != 0
+    return result.stdout + result.stderr
+
+
+def test_every_argument_is_described() -> None:
+    result = subprocess.run([*LAUNCH, "--show-args"], capture_output=True, text=True, check=True)
+    names = {line.strip(" ':") for line in result.stdout.splitlines() if line.startswith("    '")}
+    assert {"image", "camera_info", "image_transport", "weights", "device", "rviz", "bag"} <= names
+    assert {"params_file", "namespace", "python", "use_sim_time", "log_level", "cameras"} <= names
+    assert "no description given" not in result.stdout.lower()
+
+
+def test_without_arguments_the_node_has_the_defaults_of_its_file(
+    launch: Callable[..., Arguments],
+) -> None:
+    got = launch()
+    assert got["parameters"] == {**DEFAULTS, "exit_with_parent": True}
+    assert [rule for rule in got["remappings"] if not rule.startswith("__")] == []
+
+
+def test_a_parameter_file_is_overridden_by_given_arguments_only(
+    launch: Callable[..., Arguments], tmp_path: Path
+) -> None:
+    mine = {"device": "cpu", "image_transport": "compressed", "weights": "mine.safetensors"}
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": mine}}))
+    got = launch(f"params_file:={file}", "device:=cuda:1")
+    assert got["parameters"] == {**mine, "device": "cuda:1", "exit_with_parent": True}
+
+
+def test_topics_namespace_and_log_level(launch: Callable[..., Arguments]) -> None:
+    got = launch("image:=/cam/image_raw", "camera_info:=/cam/info", "namespace:=car")
+    assert {
+        "image:=/cam/image_raw",
+        "image/compressed:=/cam/image_raw/compressed",
+        "camera_info:=/cam/info",
+        "__ns:=/car",
+    } <= set(got["remappings"])
+    assert got["log_level"] == ["car.lane_detector:=info"]
+
+
+def test_cameras_have_topics_of_their_own(launch: Callable[..., Arguments]) -> None:
+    got = launch("cameras:=[front, rear]", "image:=image_raw")
+    assert got["parameters"]["cameras"] == ("front", "rear")
+    assert {"front/image:=front/image_raw", "rear/image:=rear/image_raw"} <= set(got["remappings"])
+
+
+def test_cameras_do_not_share_one_topic() -> None:
+    assert "below each camera" in _failure("cameras:=front,rear", "image:=/cam/image_raw")
+
+
+def test_simulated_time(launch: Callable[..., Arguments]) -> None:
+    assert launch("use_sim_time:=true")["parameters"]["use_sim_time"] is True
+
+
+@pytest.mark.parametrize(
+    "variable", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"]
+)
+def test_transport_profile_is_given_unless_there_is_one(
+    variable: str, launch: Callable[..., Arguments]
+) -> None:
+    profile = Path(launch()["environment"][variable])
+    assert profile.name == "fastdds.xml"
+    assert profile.is_file()
+    assert variable not in launch("fastdds_profile:=false")["environment"]
+    own = launch(environment={variable: "/my/own.xml"})["environment"]
+    assert own[variable] == "/my/own.xml"
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("weights:=/no/such/file", "weights:=/no/such/file does not exist"),
+        ("params_file:=/no/such/file", "params_file:=/no/such/file does not exist"),
+        ("bag:=/no/such/bag", "bag:=/no/such/bag does not exist"),
+        ("python:=/no/such/python", "python:=/no/such/python is no program"),
+        ("image_transport:=theora", "theora"),
+    ],
+)
+def test_wrong_arguments_are_named(argument: str, complaint: str) -> None:
+    assert complaint in _failure(argument)
+
+
+def test_rviz_that_is_missing_is_named() -> None:
+    if shutil.which("rviz2"):
+        pytest.skip("rviz2 is installed here")
+    assert "needs RViz" in _failure("rviz:=true")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_node_ends_with_its_launch(
+    number: signal.Signals, tmp_path: Path, make_weights: Callable[..., Path]
+) -> None:
+    """SIGINT to the whole group, as Ctrl-C does it; the others to ros2 launch alone."""
+    process = subprocess.Popen(
+        [*LAUNCH, f"weights:={make_weights()}", "device:=cpu"],
+        env={**os.environ, "ROS_LOG_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # A launch in the background of a script ignores SIGINT; this one is to hear it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.rstrip().endswith("active"):
+                break
+            assert "cannot configure" not in line
+        else:
+            pytest.fail("the node ended at once")
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        # The pipe ends when launch and node are both gone.
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    if number == signal.SIGINT:
+        assert "process has finished cleanly" in output
