@@ -314,6 +314,23 @@ def test_cameras_that_are_ready_together_run_as_one_batch(start_node, client):
     assert status.values["topic"] == "/front/image"
 
 
+def test_a_frame_that_cannot_be_used_does_not_spoil_the_batch(start_node, client):
+    start_node(cameras=["front", "rear"], crop=[0.45, 0.5, 0.5, 1.0])
+    topic = client.lanes("/lane_detector/front/lanes")
+    client.lanes("/lane_detector/rear/lanes")
+    front = client.publisher(Image, "/front/image", RELIABLE)
+    rear = client.publisher(Image, "/rear/image", RELIABLE)
+    tiny = bgr_image(scene(2, 2))  # too few columns for the crop
+    for _ in range(20):
+        rear.publish(tiny)
+        assert client.ask(front, bgr_image(scene()), topic).lanes
+    client.wait_for_status(
+        lambda s: s.count("bad: unusable_frame") > 0, "the frame that is too small", ": camera rear"
+    )
+    status = client.wait_for_status(lambda s: s.count("processed") == 20, "20", ": camera front")
+    assert status.count("bad") == 0
+
+
 def test_under_load_the_newest_frame_wins_and_drops_are_counted(start_node, client):
     start_node(image_reliability="reliable", image_depth=100)
     topic = client.lanes()
