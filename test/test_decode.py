@@ -175,3 +175,15 @@ def test_crop_shifts_points_to_where_it_lies() -> None:
     )
     np.testing.assert_allclose(lanes.lanes[0].points[:, 0], 319.5)
     assert lanes.lanes[0].points[0, 1] == pytest.approx(590.5 / 2 - 0.5)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_lane_ends_where_it_leaves_the_image(mirrored: bool) -> None:
+    straight = np.linspace(140, -60, 56)  # leaves through the left side
+    inside = int((straight >= 0).sum())
+    straight[inside:] = np.linspace(2, 6, 56 - inside)  # what the border makes of it
+    columns, scores, rows = peaks(WIDE, {1: 255 - straight if mirrored else straight})
+    lane = decode(columns, scores, rows).lanes[1]
+    assert abs(len(lane.points) - inside) <= 1
+    ends = lane.points[0, 0]
+    assert (ends > 1260) if mirrored else (ends < 20)

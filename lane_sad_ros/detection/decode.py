@@ -90,6 +90,7 @@ def lanes_from_peaks(
         points: NDArray[np.float32] = np.empty((0, 3), np.float32)
         if probability > decoding.existence_threshold or existence is None:
             points = _lane_points(us[slot], vs, scores[slot], decoding, aspect)
+            points = _until_it_leaves(points, left, right)
         exists = len(points) >= decoding.min_points
         if existence is None:
             probability = float(points[:, 2].mean()) if exists else 0.0
@@ -116,6 +117,23 @@ def _lane_points(
         between, columns = found, us[found]
     points = np.column_stack([columns, vs[between], scores[between]]).astype(np.float32)
     return points[::-1]
+
+
+def _until_it_leaves(
+    points: NDArray[np.float32], left: float, right: float
+) -> NDArray[np.float32]:
+    """The lane without what lies below the row where it leaves the crop through a side.
+
+    There the border cuts the maps, and their peaks run down along it.
+    """
+    if len(points) < 5:
+        return points
+    downwards = points[::-1].astype(np.float64)
+    u, v = downwards[:, 0], downwards[:, 1]
+    slopes = (u[3:-1] - u[:-4]) / (v[3:-1] - v[:-4])  # over three rows, before each row from 4 on
+    expected = u[3:-1] + slopes * (v[4:] - v[3:-1])
+    outside = np.flatnonzero((expected < left - 0.5) | (expected > right - 0.5))
+    return points[len(points) - (4 + outside[0]) :] if len(outside) else points
 
 
 def _connected(
