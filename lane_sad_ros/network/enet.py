@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Callable[[], nn.Module]
+Conv = nn.Conv2d | nn.ConvTranspose2d
 
 
 class ConvNormAct(nn.Sequential):
@@ -42,6 +43,26 @@ class InitialBlock(nn.Module):
         return self.activation(self.norm(torch.cat((self.conv(images), pooled), dim=1)))
 
 
+def _branch(
+    convs: Sequence[Conv],
+    channels: int,
+    activation: Activation,
+    dropout: float,
+    activate_branch: bool,
+) -> nn.Sequential:
+    """The convolutions, a last 1×1 one up to `channels`, and spatial dropout."""
+    inner = convs[-1].out_channels
+    return nn.Sequential(
+        *(ConvNormAct(conv, conv.out_channels, activation) for conv in convs),
+        ConvNormAct(
+            nn.Conv2d(inner, channels, 1, bias=False),
+            channels,
+            activation if activate_branch else None,
+        ),
+        nn.Dropout2d(dropout),
+    )
+
+
 class Bottleneck(nn.Module):
     """A residual bottleneck: 1×1 down to a quarter of the channels, `middle`, 1×1 up again.
 
@@ -53,36 +74,27 @@ class Bottleneck(nn.Module):
     def __init__(
         self,
         channels: int,
-        middle: Sequence[nn.Module],
+        middle: Sequence[nn.Conv2d],
         activation: Activation,
         dropout: float,
         activate_branch: bool,
     ) -> None:
         super().__init__()
-        inner = channels // 4
-        self.branch = nn.Sequential(
-            ConvNormAct(nn.Conv2d(channels, inner, 1, bias=False), inner, activation),
-            *(ConvNormAct(conv, inner, activation) for conv in middle),
-            ConvNormAct(
-                nn.Conv2d(inner, channels, 1, bias=False),
-                channels,
-                activation if activate_branch else None,
-            ),
-            nn.Dropout2d(dropout),
-        )
+        down = nn.Conv2d(channels, channels // 4, 1, bias=False)
+        self.branch = _branch([down, *middle], channels, activation, dropout, activate_branch)
         self.activation = activation()
 
     def forward(self, features: Tensor) -> Tensor:
         return self.activation(features + self.branch(features))
 
 
-def regular(channels: int, dilation: int = 1) -> list[nn.Module]:
+def regular(channels: int, dilation: int = 1) -> list[nn.Conv2d]:
     """The 3×3 middle of a bottleneck over `channels`, dilated or not."""
     inner = channels // 4
     return [nn.Conv2d(inner, inner, 3, padding=dilation, dilation=dilation, bias=False)]
 
 
-def asymmetric(channels: int) -> list[nn.Module]:
+def asymmetric(channels: int) -> list[nn.Conv2d]:
     """The 5×1 and 1×5 middle of a bottleneck over `channels`."""
     inner = channels // 4
     return [
@@ -102,16 +114,11 @@ class Downsampling(nn.Module):
     ) -> None:
         super().__init__()
         inner = channels_in // 4
-        self.branch = nn.Sequential(
-            ConvNormAct(nn.Conv2d(channels_in, inner, 2, stride=2, bias=False), inner, nn.PReLU),
-            ConvNormAct(nn.Conv2d(inner, inner, 3, padding=1, bias=False), inner, nn.PReLU),
-            ConvNormAct(
-                nn.Conv2d(inner, channels, 1, bias=False),
-                channels,
-                nn.PReLU if activate_branch else None,
-            ),
-            nn.Dropout2d(dropout),
-        )
+        convs = [
+            nn.Conv2d(channels_in, inner, 2, stride=2, bias=False),
+            nn.Conv2d(inner, inner, 3, padding=1, bias=False),
+        ]
+        self.branch = _branch(convs, channels, nn.PReLU, dropout, activate_branch)
         self.activation = nn.PReLU()
         self.missing_channels = channels - channels_in
 
@@ -130,16 +137,11 @@ class Upsampling(nn.Module):
         super().__init__()
         inner = channels_in // 4
         self.shortcut = ConvNormAct(nn.Conv2d(channels_in, channels, 1, bias=False), channels, None)
-        self.branch = nn.Sequential(
-            ConvNormAct(nn.Conv2d(channels_in, inner, 1, bias=False), inner, nn.ReLU),
-            ConvNormAct(nn.ConvTranspose2d(inner, inner, 2, stride=2, bias=False), inner, nn.ReLU),
-            ConvNormAct(
-                nn.Conv2d(inner, channels, 1, bias=False),
-                channels,
-                nn.ReLU if activate_branch else None,
-            ),
-            nn.Dropout2d(dropout),
-        )
+        convs: list[Conv] = [
+            nn.Conv2d(channels_in, inner, 1, bias=False),
+            nn.ConvTranspose2d(inner, inner, 2, stride=2, bias=False),
+        ]
+        self.branch = _branch(convs, channels, nn.ReLU, dropout, activate_branch)
         self.activation = nn.ReLU()
 
     def forward(self, features: Tensor, indices: Tensor) -> Tensor:
@@ -194,11 +196,11 @@ class ENetSAD(nn.Module):
         self.activate_branch = activate_branch
 
         def bottleneck(
-            channels: int, middle: Sequence[nn.Module], activation: Activation, dropout: float
+            channels: int, middle: Sequence[nn.Conv2d], activation: Activation, dropout: float
         ) -> Bottleneck:
             return Bottleneck(channels, middle, activation, dropout, activate_branch)
 
-        def stage() -> list[nn.Module]:
+        def stage() -> list[Bottleneck]:
             middles = [
                 regular(128),
                 regular(128, dilation=2),
