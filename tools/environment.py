@@ -268,6 +268,7 @@ def _make_messages() -> None:
         environment=_build_environment(),
         progress=_LastLine(),
     )
+    _repair_setup_script()
     _write_stamp(ROOT / "build" / "messages.stamp.json", recipe)
     _write_stamp(MESSAGES_STAMP, recipe)
 
@@ -299,6 +300,13 @@ def _build_environment() -> dict[str, str]:
     environment["PATH"] = os.pathsep.join([str(VENV / "bin"), environment.get("PATH", os.defpath)])
     environment["AMENT_PREFIX_PATH"] = environment["CMAKE_PREFIX_PATH"] = str(VENV)
     return environment
+
+
+def _repair_setup_script() -> None:
+    """Quotes the interpreter in colcon's script, which does not expect a space in its path."""
+    script = ROOT / "install" / "local_setup.bash"
+    call = "$($_colcon_python_executable "
+    script.write_text(script.read_text().replace(call, '$("$_colcon_python_executable" '))
 
 
 class _LastLine:
