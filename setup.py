@@ -28,7 +28,6 @@ setup(
         "opencv-python-headless>=4.6,<5",
         "rosbags>=0.10",
         "safetensors>=0.4",
-        "scipy>=1.8",
         "torch>=2.4",
         "tqdm>=4.60",
     ],

@@ -9,7 +9,11 @@ import pytest
 from lane_sad_ros.evaluation.culane import (
     TOLERANCE_EXACT,
     Counts,
+    Result,
+    Rules,
+    category_lists,
     evaluate,
+    evaluate_categories,
     lane_ious,
     read_lanes,
     score,
@@ -41,10 +45,10 @@ def test_parity_with_the_official_tool(data: Path, iou: str) -> None:
             read_lanes(folder / side / file) if (folder / side / file).exists() else []
             for side in ("gt", "pred")
         )
-        found = score(truth, prediction, iou=float(iou))
+        found = score(truth, prediction, Rules(iou=float(iou)))
         assert found == Counts(**expected["per_case"][iou][case]), case
 
-    total = evaluate(folder / "gt", folder / "pred", folder / "list" / "test.txt", iou=float(iou))
+    total = evaluate(folder / "gt", folder / "pred", folder / "list" / "test.txt", Rules(iou=float(iou)))
     assert total.counts == Counts(**expected["total"][iou])
     assert (total.images, total.absent_truths, total.absent_predictions) == (22, 0, 1)
 
@@ -62,8 +66,8 @@ def test_lanes_are_drawn_thirty_pixels_wide() -> None:
     assert near > 0.5 > far
     assert score([straight(600)], [straight(610)]) == Counts(1, 0, 0)
     assert score([straight(600)], [straight(611)]) == Counts(0, 1, 1)
-    assert score([straight(600)], [straight(611)], width=40) == Counts(1, 0, 0)
-    assert score([straight(600)], [straight(611)], iou=0.3) == Counts(1, 0, 0)
+    assert score([straight(600)], [straight(611)], Rules(width=40)) == Counts(1, 0, 0)
+    assert score([straight(600)], [straight(611)], Rules(iou=0.3)) == Counts(1, 0, 0)
 
 
 def test_points_are_joined_by_a_spline_from_three_on() -> None:
@@ -112,7 +116,7 @@ def test_within_the_tolerance_the_order_decides_unless_exact() -> None:
     between = float(ious.mean())
 
     def found(prediction, **options) -> int:
-        return score(truth, prediction, width=31, iou=between, **options).tp
+        return score(truth, prediction, Rules(width=31, iou=between, **options)).tp
 
     assert found([better, worse]) == 1
     assert found([worse, better], tolerance=0.05) == 0

@@ -187,3 +187,13 @@ def test_lane_ends_where_it_leaves_the_image(mirrored: bool) -> None:
     assert abs(len(lane.points) - inside) <= 1
     ends = lane.points[0, 0]
     assert (ends > 1260) if mirrored else (ends < 20)
+
+
+def test_spline_evens_out_noise_and_keeps_bends() -> None:
+    rng = np.random.default_rng(0)
+    bend = 40 + 100 * np.linspace(0, 1, 56) ** 2
+    columns, scores, rows = peaks(WIDE, {2: bend + rng.normal(0, 1.0, 56)})
+    found = decode(columns, scores, rows).lanes[2].points[::-1, 0]
+    error = found - ((bend + 0.5) * 5 - 0.5)
+    assert np.sqrt((error**2).mean()) < 0.6 * 5.0  # of noise of one network pixel, 5 of the image's
+    assert abs(error.mean()) < 1.0

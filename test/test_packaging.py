@@ -119,7 +119,6 @@ def _imports(folder: str) -> set[str]:
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
-    "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
     "rosbags": None,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from lane_sad_ros.lanes import Decoding, Lane, LaneLayout, Lanes
@@ -20,6 +19,8 @@ from lane_sad_ros.lanes import Decoding, Lane, LaneLayout, Lanes
 _MAX_SLOPE = 6.0
 # Two pieces of a lane belong together if the gap's slope is this near to that of either piece.
 _MAX_BEND = 1.5
+# Of the spline through a lane's points: it evens out wiggles of less than about five rows.
+_STIFFNESS = 30.0
 
 
 class RowPeaks:
@@ -89,8 +90,7 @@ def lanes_from_peaks(
         probability = float(existence[slot]) if existence is not None else 1.0
         points: NDArray[np.float32] = np.empty((0, 3), np.float32)
         if probability > decoding.existence_threshold or existence is None:
-            points = _lane_points(us[slot], vs, scores[slot], decoding, aspect)
-            points = _until_it_leaves(points, left, right)
+            points = _lane_points(us[slot], vs, scores[slot], decoding, (left, right), aspect)
         exists = len(points) >= decoding.min_points
         if existence is None:
             probability = float(points[:, 2].mean()) if exists else 0.0
@@ -103,6 +103,7 @@ def _lane_points(
     vs: NDArray[np.float64],
     scores: NDArray[np.float32],
     decoding: Decoding,
+    sides: tuple[float, float],
     aspect: float,
 ) -> NDArray[np.float32]:
     """N×3 of (u, v, score), bottom to top, one a row, from the lane's first row to its last."""
@@ -110,30 +111,43 @@ def _lane_points(
     if len(found) < decoding.min_points:
         return np.empty((0, 3), np.float32)
     found = _connected(found, us, vs, scores, aspect)
-    between = np.arange(found[0], found[-1] + 1)
-    if len(found) > 1 and len(between) > len(found):  # rows without a peak: the paper's spline
-        columns = PchipInterpolator(vs[found], us[found])(vs[between])
-    else:
-        between, columns = found, us[found]
-    points = np.column_stack([columns, vs[between], scores[between]]).astype(np.float32)
+    found = found[: _rows_inside(us[found], vs[found], sides)]
+    rows = slice(found[0], found[-1] + 1)
+    weights = np.zeros(len(us))
+    weights[found] = scores[found]
+    columns = _spline(us[rows], weights[rows])
+    points = np.column_stack([columns, vs[rows], scores[rows]]).astype(np.float32)
     return points[::-1]
 
 
-def _until_it_leaves(
-    points: NDArray[np.float32], left: float, right: float
-) -> NDArray[np.float32]:
-    """The lane without what lies below the row where it leaves the crop through a side.
+def _spline(us: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The paper's spline through the columns of consecutive rows, a smoothing one.
 
-    There the border cuts the maps, and their peaks run down along it.
+    It minimises sum(weights * (spline - us)²) + STIFFNESS * sum(second differences²), so that rows
+    without a peak (weight 0) are filled in. The first and last weight are not 0.
     """
-    if len(points) < 5:
-        return points
-    downwards = points[::-1].astype(np.float64)
-    u, v = downwards[:, 0], downwards[:, 1]
-    slopes = (u[3:-1] - u[:-4]) / (v[3:-1] - v[:-4])  # over three rows, before each row from 4 on
-    expected = u[3:-1] + slopes * (v[4:] - v[3:-1])
-    outside = np.flatnonzero((expected < left - 0.5) | (expected > right - 0.5))
-    return points[len(points) - (4 + outside[0]) :] if len(outside) else points
+    if len(us) < 3:
+        return us
+    bends = np.diff(np.eye(len(us)), 2, axis=0)
+    result: NDArray[np.float64] = np.linalg.solve(
+        np.diag(weights) + _STIFFNESS * bends.T @ bends, weights * us
+    )
+    return result
+
+
+def _rows_inside(
+    us: NDArray[np.float64], vs: NDArray[np.float64], sides: tuple[float, float]
+) -> int:
+    """How many points, from the top, come before the lane leaves the crop through a side.
+
+    Below, the border cuts the maps, and their peaks run down along it.
+    """
+    if len(us) < 5:
+        return len(us)
+    slopes = (us[3:-1] - us[:-4]) / (vs[3:-1] - vs[:-4])  # of the three rows before each
+    expected = us[3:-1] + slopes * (vs[4:] - vs[3:-1])
+    outside = np.flatnonzero((expected < sides[0] - 0.5) | (expected > sides[1] - 0.5))
+    return 4 + int(outside[0]) if len(outside) else len(us)
 
 
 def _connected(

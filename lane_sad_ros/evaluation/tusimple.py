@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import Lane, Lanes
 
+IMAGE_SIZE = (1280, 720)
 ABSENT = -2
 TOLERANCE = 20.0  # pixels across the lane, widened by its slope
 MATCHED_ACCURACY = 0.85
@@ -43,13 +44,15 @@ PREDICTION_FIELDS = ("raw_file", "lanes", "run_time")
 class Result:
     """Means over the images: accuracy in [0, 1], false-positive and false-negative rates.
 
-    fp has no lower bound (see the module's text), fn lies in [0, 1]. `images` is their number.
+    fp has no lower bound (see the module's text), fn lies in [0, 1]. `images` is their number,
+    `absent` how many of them have no prediction.
     """
 
     accuracy: float
     fp: float
     fn: float
     images: int
+    absent: int = 0
 
 
 def score(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -85,19 +88,34 @@ def score(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> tuple[floa
 
 
 def evaluate(
-    truth_path: str | os.PathLike[str], predictions_path: str | os.PathLike[str]
+    truth_path: str | os.PathLike[str],
+    predictions_path: str | os.PathLike[str],
+    *,
+    image_size: tuple[int, int] | None = None,
+    prediction_size: tuple[int, int] | None = None,
+    absent_as_empty: bool = False,
 ) -> Result:
     """The official figures of a file of predictions, which holds every image of the truth once.
+
+    image_size, prediction_size: (width, height) of the images that the truth and the predictions
+    were made on, the official 1280×720 and the size of the truth if not given. With either, both
+    are scaled to 1280×720 (pixel centres being whole numbers), so that 20 pixels mean what they
+    mean there. A prediction is then taken at its own `h_samples` if it has any, interpolated to the
+    truth's rows; else its rows are those of the truth. Without either, the files are compared as
+    they are, as the official script does.
+    absent_as_empty: take an image without a prediction for one where nothing was found.
 
     Raises ValueError with file and line where a line is not a record, and with the image's
     `raw_file` where its prediction is missing (the official script refuses such a file as well),
     stands there twice or belongs to no true image.
     """
+    truth_size = image_size or IMAGE_SIZE
+    scaled = image_size is not None or prediction_size is not None
     truths: dict[str, Mapping[str, Any]] = {}
     for line, record in _numbered_records(truth_path, TRUTH_FIELDS):
         if record["raw_file"] in truths:
             raise ValueError(f"{truth_path}:{line}: a second record of {record['raw_file']}")
-        truths[record["raw_file"]] = record
+        truths[record["raw_file"]] = _scaled_truth(record, truth_size) if scaled else record
     if not truths:
         raise ValueError(f"{truth_path}: no record in this file")
 
@@ -112,18 +130,23 @@ def evaluate(
         if name in figures:
             raise ValueError(f"{predictions_path}:{line}: a second record of {name}")
         try:
+            if scaled:
+                rows = truths[name]["h_samples"]
+                record = _scaled_prediction(record, prediction_size or truth_size, rows)
             figures[name] = score(truths[name], record)
         except ValueError as error:
             raise ValueError(f"{predictions_path}:{line}: {name}: {error}") from error
     missing = [name for name in truths if name not in figures]
-    if missing:
+    if missing and not absent_as_empty:
         raise ValueError(
             f"{predictions_path}: no prediction of {len(missing)} of the {len(truths)} images of "
             f"{truth_path}, first {missing[0]}; an image without lanes needs a record with "
             '"lanes": []'
         )
+    for name in missing:
+        figures[name] = score(truths[name], {"lanes": [], "run_time": 0.0})
     accuracy, fp, fn = np.mean(list(figures.values()), axis=0)
-    return Result(float(accuracy), float(fp), float(fn), len(truths))
+    return Result(float(accuracy), float(fp), float(fn), len(truths), len(missing))
 
 
 def read_records(
@@ -244,14 +267,57 @@ def _angle(lane: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
 
 def _at_rows(lane: Lane, rows: NDArray[np.float64], width: int) -> list[float]:
     """The lane's u at each row, `ABSENT` beyond its ends and outside the image."""
-    if not len(lane.points):
-        return [ABSENT] * len(rows)
-    points = lane.points[np.argsort(lane.points[:, 1], kind="stable")].astype(np.float64)
-    us = np.interp(rows, points[:, 1], points[:, 0])
+    us, vs = lane.points[:, :2].astype(np.float64).T
+    sampled = _interpolated(us, vs, rows)
+    return [round(max(float(u), 0.0), 2) if -0.5 <= u < width - 0.5 else ABSENT for u in sampled]
+
+
+def _interpolated(
+    us: NDArray[np.float64], vs: NDArray[np.float64], rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """u at each row of the line through points in any order, nan beyond its ends."""
+    if not len(us):
+        return np.full(len(rows), np.nan)
+    order = np.argsort(vs, kind="stable")
+    us, vs = us[order], vs[order]
     # Half a pixel: rows of a scaled image come back from float arithmetic.
-    within = (rows >= points[0, 1] - 0.5) & (rows <= points[-1, 1] + 0.5)
-    within &= (us >= -0.5) & (us < width - 0.5)
-    return [
-        round(max(float(u), 0.0), 2) if valid else ABSENT
-        for u, valid in zip(us, within, strict=True)
-    ]
+    within = (rows >= vs[0] - 0.5) & (rows <= vs[-1] + 0.5)
+    return np.where(within, np.interp(rows, vs, us), np.nan)
+
+
+def _scaled(values: Any, from_side: int, to_side: int) -> NDArray[np.float64]:
+    """Coordinates on an image of another side, pixel centres being whole numbers."""
+    return (np.asarray(values, dtype=np.float64) + 0.5) * (to_side / from_side) - 0.5
+
+
+def _scaled_us(lane: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """A lane's u on the official image's width; the absent stay so, and no others become it."""
+    us = _scaled(lane, width, IMAGE_SIZE[0]).clip(min=0.0)
+    return np.where(lane >= 0, us, float(ABSENT))
+
+
+def _scaled_truth(record: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    lanes = _lane_matrix(record["lanes"], len(record["h_samples"]), "true")
+    return {
+        "lanes": [_scaled_us(lane, size[0]) for lane in lanes],
+        "h_samples": _scaled(record["h_samples"], size[1], IMAGE_SIZE[1]),
+    }
+
+
+def _scaled_prediction(
+    record: Mapping[str, Any], size: tuple[int, int], rows: NDArray[np.float64]
+) -> dict[str, Any]:
+    """rows: the truth's, on the official image."""
+    own_rows = record.get("h_samples")
+    if own_rows is None:
+        lanes = _lane_matrix(record["lanes"], len(rows), "predicted")
+        return {**record, "lanes": [_scaled_us(lane, size[0]) for lane in lanes]}
+    if not _is_numbers(own_rows):
+        raise ValueError("h_samples must be a list of numbers")
+    vs = _scaled(own_rows, size[1], IMAGE_SIZE[1])
+    lanes = []
+    for lane in _lane_matrix(record["lanes"], len(own_rows), "predicted"):
+        us = _scaled_us(lane, size[0])
+        sampled = _interpolated(us[lane >= 0], vs[lane >= 0], rows)
+        lanes.append(np.where(np.isnan(sampled), float(ABSENT), sampled))
+    return {**record, "lanes": lanes}
