@@ -354,6 +354,103 @@ def test_culane_figures_are_the_official_ones(data, tmp_path, capsys):
     assert "which counts as no lanes" in capsys.readouterr().out
 
 
+@pytest.fixture
+def culane_files(tmp_path):
+    """A road with two lanes of which one is found, and a crossroad with one found too many."""
+    lanes = ["200 580 200 400", "800 580 800 400"]
+    for side, name, found in (
+        ("truth", "a", lanes),
+        ("found", "a", lanes[:1]),
+        ("truth", "b", []),
+        ("found", "b", lanes[:1]),
+    ):
+        path = tmp_path / side / f"{name}.lines.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{lane}\n" for lane in found))
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "test0_normal.txt").write_text("/a.jpg\n")
+    (tmp_path / "lists" / "test7_cross.txt").write_text("/b.jpg\n")
+    return ["--truth", str(tmp_path / "truth"), "--predictions", str(tmp_path / "found")]
+
+
+def test_culane_categories_beside_the_paper(culane_files, tmp_path, capsys):
+    arguments = ["evaluate", "culane", *culane_files, "--categories", str(tmp_path / "lists")]
+    assert cli.main([*arguments, "--json", str(tmp_path / "f.json")]) == 0
+    captured = capsys.readouterr()
+    rows = [line.split() for line in captured.out.splitlines()]
+    assert rows[1:4] == [
+        ["normal", "1", "1", "0", "1", "100.00", "50.00", "66.67", "F1", "90.1"],
+        ["cross", "1", "0", "1", "0", "-", "-", "-", "FP", "1995"],
+        ["total", "2", "1", "1", "1", "50.00", "50.00", "50.00", "F1", "70.8"],
+    ]
+    assert captured.err == ""  # no bar where there is no terminal
+    figures = json.loads((tmp_path / "f.json").read_text())
+    normal, cross = (figures["categories"][name] for name in ("normal", "cross"))
+    assert (figures["tp"], figures["fp"], figures["fn"], figures["f1"]) == (1, 1, 1, 0.5)
+    assert (normal["tp"], normal["fn"], normal["f1"]) == (1, 1, pytest.approx(2 / 3))
+    assert (cross["tp"], cross["fp"], cross["fn"], cross["recall"]) == (0, 1, 0, -1)
+
+
+def test_culane_sizes_are_told(culane_files, tmp_path, capsys):
+    lists = [str(path) for path in sorted((tmp_path / "lists").iterdir())]
+    arguments = ["evaluate", "culane", *culane_files, "--categories", *lists]
+    assert cli.main([*arguments, "--image-size", "1280x720", "--prediction-size", "640x360"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        "taken as: truth on 1280x720 images, predictions on 640x360 and scaled to those of the "
+        "truth, lanes 30 pixels wide there (the benchmark: 30 on 1640x590)"
+    )
+
+
+def test_culane_images_come_from_one_list_or_from_categories(culane_files, capsys):
+    assert "--list" in wrong_use(capsys, "evaluate", "culane", *culane_files)
+    both = ("--list", "a.txt", "--categories", "b.txt")
+    assert "not allowed with" in wrong_use(capsys, "evaluate", "culane", *culane_files, *both)
+    none = ("--list", "a.txt", "--jobs", "0")
+    assert "whole number above 0" in wrong_use(capsys, "evaluate", "culane", *culane_files, *none)
+
+
+def test_tusimple_sizes_and_absent_predictions_are_told(tmp_path, capsys):
+    truth, found = tmp_path / "truth.json", tmp_path / "found.json"
+    rows, lane = [100, 200, 300], [49.5, 59.5, 69.5]
+    records = [{"raw_file": name, "lanes": [lane], "h_samples": rows} for name in ("a", "b")]
+    truth.write_text("".join(json.dumps(record) + "\n" for record in records))
+    half = {"raw_file": "a", "lanes": [[24.5, 29.5, 34.5]], "run_time": 1}
+    found.write_text(json.dumps(half))
+    arguments = ["evaluate", "tusimple", "--truth", str(truth), "--predictions", str(found)]
+    assert "first b" in failure(capsys, cli.main(arguments))
+    assert cli.main([*arguments, "--absent-as-empty", "--prediction-size", "640x360"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "accuracy 50.00 %, FP 0.0000, FN 0.5000 over 2 images",
+        "1 images have no prediction and count as ones without lanes; the official script refuses "
+        "such a file",
+        "taken as: truth on 1280x720 images, predictions on 640x360; both scaled to 1280x720, "
+        "where the tolerance is 20 pixels",
+    ]
+
+
+def test_bdd100k_figures(tmp_path, capsys):
+    for side, name, columns in (
+        ("truth", "a", (4, 5)),
+        ("found", "a", (5, 6, 7, 8)),
+        ("truth", "b", (4, 5)),
+    ):
+        pixels = np.zeros((10, 20), np.uint8)
+        pixels[:, columns] = 255
+        (tmp_path / side).mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / side / f"{name}.png"), pixels)
+    folders = ["--truth", str(tmp_path / "truth"), "--predictions", str(tmp_path / "found")]
+    arguments = ["evaluate", "bdd100k", *folders, "--json", str(tmp_path / "f.json")]
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("accuracy 25.00 %, IoU 10.00 % over 2 images")
+    assert "1 true masks have no prediction" in out
+    assert json.loads((tmp_path / "f.json").read_text()) == {"accuracy": 0.25, "iou": 0.1}
+    swapped = [folders[0], folders[3], folders[2], folders[3]]
+    (tmp_path / "found" / "a.png").unlink()
+    assert "no mask (*.png)" in failure(capsys, cli.main(["evaluate", "bdd100k", *swapped]))
+
+
 def test_culane_list_that_is_missing(tmp_path, capsys):
     arguments = ["evaluate", "culane", "--truth", ".", "--predictions", ".", "--list", "none.txt"]
     assert cli.main(arguments) == 1

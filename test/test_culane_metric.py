@@ -1,8 +1,10 @@
 """The official CULane metric and its files."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -48,7 +50,9 @@ def test_parity_with_the_official_tool(data: Path, iou: str) -> None:
         found = score(truth, prediction, Rules(iou=float(iou)))
         assert found == Counts(**expected["per_case"][iou][case]), case
 
-    total = evaluate(folder / "gt", folder / "pred", folder / "list" / "test.txt", Rules(iou=float(iou)))
+    total = evaluate(
+        folder / "gt", folder / "pred", folder / "list" / "test.txt", Rules(iou=float(iou))
+    )
     assert total.counts == Counts(**expected["total"][iou])
     assert (total.images, total.absent_truths, total.absent_predictions) == (22, 0, 1)
 
@@ -128,6 +132,56 @@ def test_the_best_matching_is_found_and_not_the_first() -> None:
     truth = [straight(600), straight(606)]
     assert score(truth, [straight(604), straight(594)]) == Counts(2, 0, 0)
     assert score(truth, [straight(594), straight(604)]) == Counts(2, 0, 0)
+
+
+def drawn_in_full(lane: np.ndarray, image_size: tuple[int, int], width: int) -> np.ndarray:
+    """Line after line on the whole image, as the official tool does for lanes of two points."""
+    mask = np.zeros(image_size[::-1], np.uint8)
+    for one, two in pairwise(lane):
+        cv2.line(mask, np.rint(one).astype(int), np.rint(two).astype(int), 1, width)
+    return mask > 0
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 30, 31])
+def test_small_canvases_change_no_pixel(width: int) -> None:
+    size = (160, 90)
+    random = np.random.default_rng(width)
+    lanes = [random.uniform(-60, 200, (2, 2)).astype(np.float32) for _ in range(30)]
+    lanes += [np.repeat(random.uniform(0, 80, (1, 2)), 2, axis=0).astype(np.float32)]
+    masks = [drawn_in_full(lane, size, width) for lane in lanes]
+    expected = [[(a & b).sum() / max((a | b).sum(), 1) for b in masks] for a in masks]
+    np.testing.assert_array_equal(np.nan_to_num(lane_ious(lanes, lanes, size, width)), expected)
+
+
+@pytest.mark.parametrize("slope", [0, 0.2, 1, 4])
+def test_straight_runs_of_a_spline_change_no_pixel(slope: float) -> None:
+    # Points on whole pixels whose spline is their straight line: the tool draws it pixel by pixel.
+    v = np.arange(520, 99, -60)
+    lane = np.stack((300 + slope * (520 - v) // 1, v), axis=1).astype(np.float32)
+    samples = np.concatenate(
+        [*(np.linspace(a, b, 50, endpoint=False) for a, b in pairwise(lane)), lane[-1:]]
+    )
+    size = (2600, 590)
+    mask = drawn_in_full(samples.astype(np.float32), size, 30)
+    other = lane[:2] + np.float32(5)
+    common = (mask & (other_mask := drawn_in_full(other, size, 30))).sum()
+    expected = common / (mask | other_mask).sum()
+    assert lane_ious([lane], [other], size)[0, 0] == expected
+
+
+def test_predictions_on_images_of_another_size_are_scaled() -> None:
+    half = [(lane + np.float32(0.5)) / 2 - np.float32(0.5) for lane in FOUR]
+    assert score(FOUR, half).tp == 0
+    assert score(FOUR, half, Rules(prediction_size=(820, 295))) == Counts(4, 0, 0)
+    ious = lane_ious(FOUR, FOUR)
+    scaled = [((lane + 0.5) * 2 - 0.5).astype(np.float32) for lane in half]
+    np.testing.assert_array_equal(lane_ious(FOUR, scaled), ious)
+
+
+def test_the_image_may_have_another_size() -> None:
+    lane = np.array([(300, 700), (300, 650)], dtype=np.float32)
+    assert score([lane], [lane]) == Counts(0, 1, 1)  # below an image of 590 rows
+    assert score([lane], [lane], Rules(image_size=(1280, 720))) == Counts(1, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -215,3 +269,81 @@ def test_wrong_folders_and_lists_are_named(benchmark) -> None:
     (benchmark / "empty.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"empty.txt: names no image"):
         evaluate(benchmark / "truth", benchmark / "found", benchmark / "empty.txt")
+    (benchmark / "list.png").write_bytes(bytes(range(256)))
+    with pytest.raises(ValueError, match=r"list.png: not a text file"):
+        evaluate(benchmark / "truth", benchmark / "found", benchmark / "list.png")
+
+
+# --- categories
+
+
+@pytest.fixture
+def splits(benchmark) -> Path:
+    """The images "a" of a straight road and "cross", a crossroad without a true lane."""
+    folder = benchmark / "list" / "test_split"
+    folder.mkdir(parents=True)
+    (folder / "test0_normal.txt").write_text("/clip/a.jpg\n")
+    (folder / "test7_cross.txt").write_text("/clip/cross.jpg\n\n")
+    write_lanes(benchmark / "truth" / "clip" / "cross.lines.txt", as_lanes(straight(0, 0)))
+    write_lanes(benchmark / "found" / "clip" / "cross.lines.txt", as_lanes(*FOUR[:2]))
+    return folder
+
+
+def test_categories_and_their_sum(benchmark, splits) -> None:
+    lists = category_lists([splits])
+    assert list(lists) == ["normal", "cross"]
+    done: list[int] = []
+    results = evaluate_categories(
+        benchmark / "truth", benchmark / "found", lists, progress=done.append
+    )
+    assert results == {
+        "normal": Result(Counts(3, 0, 1), 1, 0, 0),
+        "cross": Result(Counts(0, 2, 0), 1, 0, 0),
+    }
+    assert sum(done) == 2
+    total = sum(results.values(), Result())
+    assert total.counts == Counts(3, 2, 1)
+    assert total.counts.f1 == pytest.approx(2 * 0.6 * 0.75 / 1.35)
+
+
+def test_lists_of_categories_that_are_wrong(tmp_path, splits) -> None:
+    with pytest.raises(ValueError, match=r"no list of a category \(\*.txt\)"):
+        category_lists([tmp_path / "truth"])
+    (tmp_path / "normal.txt").write_text("/clip/a.jpg\n")
+    with pytest.raises(ValueError, match=r"normal.txt: category normal is that of .*test0_normal"):
+        category_lists([splits, tmp_path / "normal.txt"])
+
+
+# --- many images
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """Enough images that several processes start: every third without a prediction."""
+    folder = tmp_path_factory.mktemp("many")
+    for side in ("truth", "found"):
+        (folder / side).mkdir()
+    lane = " ".join(f"{u:g} {v:g}" for u, v in FOUR[0][:2])
+    far = " ".join(f"{u:g} {v:g}" for u, v in FOUR[2][:2])
+    for index in range(300):
+        (folder / "truth" / f"{index}.lines.txt").write_text(lane + "\n")
+        if index % 3:
+            (folder / "found" / f"{index}.lines.txt").write_text(f"{lane}\n{far}\n" * (index % 3))
+    (folder / "list.txt").write_text("".join(f"/{index}.jpg\n" for index in range(300)))
+    return folder
+
+
+def test_the_number_of_jobs_does_not_matter(many) -> None:
+    done: list[int] = []
+    arguments = (many / "truth", many / "found", many / "list.txt")
+    one = evaluate(*arguments)
+    assert one == Result(Counts(tp=200, fp=100 + 300, fn=100), 300, 0, 100)
+    assert evaluate(*arguments, jobs=2, progress=done.append) == one
+    assert done == [64, 64, 64, 64, 44]
+
+
+def test_an_error_in_another_process_is_told_as_in_this_one(many, tmp_path) -> None:
+    for name, text in (("1", "1 2\n1 x\n"), ("299", "y")):
+        (tmp_path / f"{name}.lines.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"/1.lines.txt:2: not numbers"):
+        evaluate(many / "truth", tmp_path, many / "list.txt", jobs=2)

@@ -155,6 +155,73 @@ def test_evaluate_means_over_images_in_any_order(tmp_path: Path) -> None:
     assert (result.accuracy, result.fp, result.fn, result.images) == (0.5, 0.0, 0.5, 2)
 
 
+def test_absent_predictions_may_count_as_empty(tmp_path: Path) -> None:
+    truth = write_lines(tmp_path / "truth.json", true("a"), true("b"))
+    found = write_lines(tmp_path / "found.json", predicted("b"))
+    result = evaluate(truth, found, absent_as_empty=True)
+    assert (result.accuracy, result.fp, result.fn) == (0.5, 0.0, 0.5)
+    assert (result.images, result.absent) == (2, 1)
+
+
+def scaled(values: list[float], by: float) -> list[float]:
+    return [(value + 0.5) * by - 0.5 if value >= 0 else value for value in values]
+
+
+def test_predictions_on_images_of_another_size(tmp_path: Path) -> None:
+    truth = write_lines(tmp_path / "truth.json", true("a"))
+    half = [scaled(lane, 0.5) for lane in FOUR]
+    found = write_lines(tmp_path / "found.json", predicted("a", half))
+    assert evaluate(truth, found).fn > 0
+    assert evaluate(truth, found, prediction_size=(640, 360)) == evaluate(
+        truth, write_lines(tmp_path / "same.json", predicted("a"))
+    )
+
+
+def test_truth_on_images_of_another_size_keeps_the_meaning_of_the_tolerance(tmp_path) -> None:
+    lane = straight(600.0)
+    small = {
+        "raw_file": "a",
+        "lanes": [scaled(lane, 0.4)],
+        "h_samples": scaled(ROWS, 0.4),
+    }
+    truth = write_lines(tmp_path / "truth.json", small)
+    for off, fn in ((19.9, 0.0), (20.1, 1.0)):
+        record = predicted("a", [scaled(shifted(lane, off), 0.4)])
+        found = write_lines(tmp_path / "found.json", record)
+        assert evaluate(truth, found).fn == 0.0  # 20 pixels of the small image
+        assert evaluate(truth, found, image_size=(512, 288)).fn == fn
+        record = predicted("a", [shifted(lane, off)])
+        found = write_lines(tmp_path / "found.json", record)
+        sizes = {"image_size": (512, 288), "prediction_size": (1280, 720)}
+        assert evaluate(truth, found, **sizes).fn == fn
+
+
+def test_predictions_at_rows_of_their_own(tmp_path: Path) -> None:
+    truth = write_lines(tmp_path / "truth.json", true("a"))
+    rows = list(range(240, 720, 40))  # of which 680 is the last
+    lanes = [
+        [np.interp(v, ROWS[8:], lane[8:]) if v >= ROWS[8] else -2 for v in rows] for lane in FOUR
+    ]
+    record = {**predicted("a", lanes), "h_samples": rows}
+    found = write_lines(tmp_path / "found.json", record)
+    result = evaluate(truth, found, prediction_size=(1280, 720))
+    assert result.accuracy == pytest.approx(53 / 56)  # all but 690, 700 and 710
+    with pytest.raises(ValueError, match=r"predicted lane 0 has 12 values .* 56 rows"):
+        evaluate(truth, found)
+    found = write_lines(tmp_path / "found.json", {**record, "h_samples": "rows"})
+    with pytest.raises(ValueError, match=r"found.json:1: a: h_samples must be a list of numbers"):
+        evaluate(truth, found, prediction_size=(1280, 720))
+
+
+def test_a_point_in_column_zero_stays_one_when_scaled(tmp_path: Path) -> None:
+    lane = [0.0] * len(ROWS)
+    truth = write_lines(tmp_path / "truth.json", {**true("a"), "lanes": [lane]})
+    found = write_lines(tmp_path / "found.json", predicted("a", [lane]))
+    assert evaluate(truth, found, image_size=(5120, 2880)).accuracy == 1.0
+    found = write_lines(tmp_path / "found.json", predicted("a", [[-2] * len(ROWS)]))
+    assert evaluate(truth, found, image_size=(5120, 2880)).accuracy == 0.0
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -315,9 +315,9 @@ def _scaled_prediction(
     if not _is_numbers(own_rows):
         raise ValueError("h_samples must be a list of numbers")
     vs = _scaled(own_rows, size[1], IMAGE_SIZE[1])
-    lanes = []
+    resampled = []
     for lane in _lane_matrix(record["lanes"], len(own_rows), "predicted"):
         us = _scaled_us(lane, size[0])
         sampled = _interpolated(us[lane >= 0], vs[lane >= 0], rows)
-        lanes.append(np.where(np.isnan(sampled), float(ABSENT), sampled))
-    return {**record, "lanes": lanes}
+        resampled.append(np.where(np.isnan(sampled), float(ABSENT), sampled))
+    return {**record, "lanes": resampled}
