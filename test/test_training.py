@@ -246,6 +246,7 @@ def write_config(folder: Path, **values: object) -> Path:
 def test_overrides_replace_values(tmp_path: Path) -> None:
     path = write_config(tmp_path, steps=10, data=[{"labels": "a.json"}])
     config = read_config(path, ["steps=20", "objective.iou=0.5", "input_size=[320, 184]"])
+    assert read_config(path, ["point_threshold=0.4"]).lane_layout().decoding.point_threshold == 0.4
     assert (config.steps, config.objective.iou, config.objective.existence) == (20, 0.5, 0.1)
     assert config.lane_layout().input_size == (320, 184)
     assert config.data[0].labels == Path("a.json")

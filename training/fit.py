@@ -55,6 +55,7 @@ class Config:
     layout: str = "tusimple"
     crop: tuple[int, int, int, int] | None = None  # reference pixels; None: the layout's
     input_size: tuple[int, int] | None = None  # width, height; None: the layout's
+    point_threshold: float | None = None  # of the decoding; None: the layout's
     shared_encoder: bool = False
     data: tuple[Source, ...] = ()
     validation: tuple[Path, ...] = ()
@@ -76,13 +77,18 @@ class Config:
     validate_every: int = 1000
 
     def lane_layout(self) -> LaneLayout:
-        """The layout with this run's crop and input size."""
+        """The layout with this run's crop, input size and point threshold."""
+        layout = LAYOUTS[self.layout]
         changes: dict[str, Any] = {}
+        if self.point_threshold is not None:
+            changes["decoding"] = dataclasses.replace(
+                layout.decoding, point_threshold=self.point_threshold
+            )
         if self.crop is not None:
             changes["crop"] = self.crop
         if self.input_size is not None:
             changes["input_size"] = self.input_size
-        return dataclasses.replace(LAYOUTS[self.layout], **changes)
+        return dataclasses.replace(layout, **changes)
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
