@@ -21,6 +21,7 @@ from lane_sad_ros.evaluation.culane import (
     score,
     write_lanes,
 )
+from lane_sad_ros.evaluation.parallel import in_parts
 from lane_sad_ros.lanes import Lane, Lanes
 
 
@@ -170,12 +171,12 @@ def test_straight_runs_of_a_spline_change_no_pixel(slope: float) -> None:
 
 
 def test_predictions_on_images_of_another_size_are_scaled() -> None:
-    half = [(lane + np.float32(0.5)) / 2 - np.float32(0.5) for lane in FOUR]
-    assert score(FOUR, half).tp == 0
-    assert score(FOUR, half, Rules(prediction_size=(820, 295))) == Counts(4, 0, 0)
-    ious = lane_ious(FOUR, FOUR)
-    scaled = [((lane + 0.5) * 2 - 0.5).astype(np.float32) for lane in half]
-    np.testing.assert_array_equal(lane_ious(FOUR, scaled), ious)
+    by = np.array([4, 2], dtype=np.float32)
+    small = [(lane + np.float32(0.5)) / by - np.float32(0.5) for lane in FOUR]
+    assert score(FOUR, small).tp == 0
+    # Pixel centres are whole numbers: not a pixel is off.
+    exactly = Rules(prediction_size=(410, 295), iou=0.9999)
+    assert score(FOUR, small, exactly) == Counts(4, 0, 0)
 
 
 def test_the_image_may_have_another_size() -> None:
@@ -340,6 +341,15 @@ def test_the_number_of_jobs_does_not_matter(many) -> None:
     assert one == Result(Counts(tp=200, fp=100 + 300, fn=100), 300, 0, 100)
     assert evaluate(*arguments, jobs=2, progress=done.append) == one
     assert done == [64, 64, 64, 64, 44]
+
+
+def test_images_are_taken_as_they_are_needed() -> None:
+    taken = []
+    items = (taken.append(index) or index for index in range(64 * 40 + 1))
+    sizes = in_parts(len, items, jobs=2)
+    assert next(sizes) == 64
+    assert len(taken) < 64 * 10  # memory does not grow with their number
+    assert list(sizes) == [64] * 39 + [1]
 
 
 def test_an_error_in_another_process_is_told_as_in_this_one(many, tmp_path) -> None:
