@@ -120,10 +120,11 @@ class LaneDetector:
             point_threshold=now.point_threshold if point is None else point,
         )
 
-    def warm_up(self) -> None:
-        """Run once on a grey image, so that the first frame does not pay for set-up."""
+    def warm_up(self, batch: int = 1) -> None:
+        """Run once on black frames, so that the first batch of that size does not pay set-up."""
         width, height = self.layout.image_size
-        self.detect([Frame(np.full((height, width, 3), 128, np.uint8))], segmentation=True)
+        black = Frame(np.zeros((height, width, 3), np.uint8))
+        self.detect([black] * batch, segmentation=True)
 
     @torch.inference_mode()
     def detect(self, frames: Sequence[Frame], *, segmentation: bool = False) -> list[Detection]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
@@ -206,8 +205,6 @@ def _load(settings: Settings) -> LaneDetector:
         engine=settings.engine,
         crop=(left, top, right, bottom) if any(settings.crop) else None,
     )
-    width, height = detector.layout.image_size
-    black = Frame(np.zeros((height, width, 3), np.uint8))
     for batch in range(1, len(settings.cameras) + 1):
-        detector.detect([black] * batch, segmentation=True)
+        detector.warm_up(batch)
     return detector
