@@ -1,6 +1,7 @@
 """What tests share that needs no ROS."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,13 @@ import torch
 from lane_sad_ros.lanes import SLOTS_4, Decoding, LaneLayout
 from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import save_network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell's background jobs ignore SIGINT, and so would the programs that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
