@@ -48,7 +48,7 @@ def _eager(network: nn.Module) -> Forward:
 
 
 def _compiled(network: nn.Module) -> Forward:
-    """torch.compile: about twice as fast on a CPU after a first call that takes a minute."""
+    """torch.compile: faster, after a first call that takes about half a minute."""
     forward: Forward = torch.compile(network, dynamic=False)
     return forward
 
