@@ -8,7 +8,6 @@ average, optimiser, step; a run started again there goes on from it) and `weight
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 import typing
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from lane_sad_ros.detection.engines import find_device
+from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import LAYOUTS, LaneLayout
 from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import load_network, save_network
@@ -287,9 +287,8 @@ def _validate(
 
 def _save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint such that the old one stays whole until the new one is."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def _plain(values: Any) -> Any:

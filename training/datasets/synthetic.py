@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lane_sad_ros.files import replacing
 from training.scenes import Rendering, render, sample_scene
 
 # Row spacing of the labels, as in TuSimple: every tenth row of 720.
@@ -27,12 +27,11 @@ def write_scenes(output: Path, count: int, seed: int, processes: int = 1) -> Pat
     (output / "images").mkdir(parents=True, exist_ok=True)
     jobs = [(output, seed, index) for index in range(count)]
     labels = output / "labels.json"
-    partial = labels.with_suffix(".partial")
-    with multiprocessing.get_context("spawn").Pool(processes) as pool, partial.open("w") as file:
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
         records = pool.imap(_write_scene, jobs, chunksize=4)
-        for record in tqdm(records, total=count, unit="scene", dynamic_ncols=True):
-            file.write(json.dumps(record) + "\n")
-    os.replace(partial, labels)
+        progress = tqdm(records, total=count, unit="scene", dynamic_ncols=True)
+        with replacing(labels) as partial, partial.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in progress)
     return labels
 
 
@@ -44,7 +43,9 @@ def _write_scene(job: tuple[Path, int, int]) -> dict[str, object]:
     if not record.exists():
         rendering = render(sample_scene(np.random.default_rng((seed, index))))
         cv2.imwrite(str(output / name), rendering.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-        record.write_text(json.dumps(tusimple_record(rendering, name)))
+        # The record says that its image is complete, so it must not be there by half either.
+        with replacing(record) as partial:
+            partial.write_text(json.dumps(tusimple_record(rendering, name)), encoding="utf-8")
     result: dict[str, object] = json.loads(record.read_text())
     return result
 
