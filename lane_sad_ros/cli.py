@@ -341,11 +341,14 @@ def _weights_show(options: argparse.Namespace) -> int:
     with _input_errors():
         path = options.file or weights.default_weights_path()
         network, layout, metadata = weights.load(path)
-    described = metadata["network"]
-    encoder = "shared" if described["shared_encoder"] else "separate"
+    built = [
+        f"{name} {'yes' if value else 'no'}"
+        for name, value in metadata["network"].items()
+        if name != "arch"
+    ]
     lines = {
         "file": f"{path} ({Path(path).stat().st_size / 1e6:.2f} MB, format {metadata['format']})",
-        "network": f"{described['arch']}, {encoder} encoders, "
+        "network": f"{network.arch} ({', '.join(built)}), "
         f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters",
         "layout": f"{layout.name}: {', '.join(layout.slots)}",
         "camera": f"{_size(layout.image_size)}, crop {layout.crop} (left, top, right, bottom)",

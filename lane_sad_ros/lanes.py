@@ -77,7 +77,8 @@ class LaneLayout:
 
     name: of the convention, e.g. "tusimple".
     slots: lane names from left to right; symmetric around the ego lane, so that slot i of a
-        mirrored image is slot n-1-i.
+        mirrored image is slot n-1-i. One slot alone holds all lanes, told apart by nothing: its
+        map is the result, and its points are those of the clearest lane.
     image_size: (width, height) of the reference camera image that `crop` and `decoding.rows`
         refer to; an image of another size is treated as a scaled reference image.
     crop: (left, top, right, bottom) in reference pixels, the part the network sees.
@@ -169,4 +170,13 @@ CULANE = LaneLayout(
     input_size=(976, 208),
     decoding=Decoding(rows=(240, 590, 20), smoothing=9, point_threshold=0.3),
 )
-LAYOUTS = {layout.name: layout for layout in (TUSIMPLE, CULANE)}
+# Lanes against background, as in the paper (section 4.1): two classes and no existence head.
+BDD100K = LaneLayout(
+    name="bdd100k",
+    slots=("lane",),
+    image_size=(1280, 720),
+    crop=(0, 0, 1280, 720),
+    input_size=(640, 360),
+    decoding=Decoding(rows=(160, 720, 10), smoothing=9, point_threshold=0.3),
+)
+LAYOUTS = {layout.name: layout for layout in (TUSIMPLE, CULANE, BDD100K)}

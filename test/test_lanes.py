@@ -6,7 +6,16 @@ import json
 import numpy as np
 import pytest
 
-from lane_sad_ros.lanes import CULANE, LAYOUTS, TUSIMPLE, Decoding, Lane, LaneLayout, Lanes
+from lane_sad_ros.lanes import (
+    BDD100K,
+    CULANE,
+    LAYOUTS,
+    TUSIMPLE,
+    Decoding,
+    Lane,
+    LaneLayout,
+    Lanes,
+)
 
 
 def lane(slot: int, exists: bool) -> Lane:
@@ -33,7 +42,7 @@ def test_layouts_survive_json(layout: LaneLayout) -> None:
     assert LaneLayout.from_json(layout.to_json()) == layout
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("layout", [TUSIMPLE, CULANE], ids=lambda layout: layout.name)
 def test_slots_mirror_around_the_ego_lane(layout: LaneLayout) -> None:
     swapped = {"left": "right", "right": "left"}
     mirrored = [
@@ -53,6 +62,12 @@ def test_culane_decodes_18_rows_of_its_crop() -> None:
     assert len(range(*CULANE.decoding.rows)) == 18
     assert (CULANE.decoding.smoothing, CULANE.decoding.point_threshold) == (9, 0.3)
     assert (CULANE.input_size, CULANE.crop) == ((976, 208), (0, 240, 1640, 590))
+
+
+def test_bdd100k_tells_no_lanes_apart() -> None:
+    assert BDD100K.slots == ("lane",)
+    assert (BDD100K.image_size, BDD100K.crop) == ((1280, 720), (0, 0, 1280, 720))
+    assert BDD100K.input_size == (640, 360)
 
 
 # --- geometry

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lane_sad_ros.network.architectures import ARCHITECTURES, build_network, describe_network
 from lane_sad_ros.network.enet import ENetSAD, Upsampling
 
 SMALL = (64, 48)
@@ -123,6 +124,35 @@ def test_input_sizes_that_cannot_be_halved_thrice_are_refused(input_size) -> Non
 def test_a_network_needs_a_lane() -> None:
     with pytest.raises(ValueError, match="lanes must be at least 1"):
         ENetSAD(0, SMALL)
+
+
+# --- by name
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_networks_are_built_by_name(arch) -> None:
+    made = build_network(arch, 3, SMALL).eval()
+    assert (made.arch, made.lanes, made.input_size) == (arch, 3, SMALL)
+    assert describe_network(made)["existence"] is True
+    segmentation, existence = made(images(2))
+    assert segmentation.shape == (2, 4, 48, 64)
+    assert existence.shape == (2, 3)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_described_network_can_be_built_again(arch) -> None:
+    known = {"enet_sad": {"shared_encoder": True, "activate_branch": True}}
+    description = {"arch": arch, **known.get(arch, {}), "existence": False}
+    made = build_network(lanes=1, input_size=SMALL, **description)
+    assert describe_network(made) == description
+    assert made.existence is None
+
+
+def test_unknown_networks_and_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="'scnn', known are enet_sad, resnet18, resnet34"):
+        build_network("scnn", 4, SMALL)
+    with pytest.raises(ValueError, match="resnet18 has no option shared_encoder, known are exis"):
+        build_network("resnet18", 4, SMALL, shared_encoder=True)
 
 
 # --- behaviour

@@ -12,6 +12,8 @@ import torch
 
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, TUSIMPLE
 from lane_sad_ros.network import weights
+from lane_sad_ros.network.architectures import ARCHITECTURES, build_network
+from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import (
     SHIPPED_NAME,
@@ -19,13 +21,16 @@ from lane_sad_ros.network.weights import (
     default_weights_path,
     import_checkpoint,
     load,
+    load_backbone,
     load_network,
     read_metadata,
     save_network,
 )
 
+SMALL = (64, 48)
 
-def outputs(network: ENetSAD, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+
+def outputs(network: LaneNetwork, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.inference_mode():
         return network(images)
 
@@ -63,11 +68,22 @@ def test_a_loaded_network_answers_as_the_saved_one(
     images = torch.randn(1, 3, 48, 64)
     for found, expected in zip(outputs(loaded, images), outputs(network, images), strict=True):
         assert torch.equal(found, expected)
-    assert loaded.shared_encoder is shared
+    assert loaded.options == {"shared_encoder": shared, "activate_branch": activate_branch}
 
 
-def test_a_network_without_existence_head(make_weights) -> None:
-    assert load_network(make_weights(existence=False)).existence is None
+@pytest.mark.parametrize("existence", [True, False])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_network_can_be_saved_and_loaded(tmp_path, tiny_layout, arch, existence) -> None:
+    network = build_network(arch, 4, tiny_layout.input_size, existence=existence).eval()
+    path = tmp_path / "network.safetensors"
+    save_network(path, network, tiny_layout, {}, {})
+    loaded = load_network(path)
+    assert loaded.arch == arch
+    assert (loaded.existence is not None) is existence
+    images = torch.randn(1, 3, 48, 64)
+    found, expected = outputs(loaded, images), outputs(network, images)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1]) if existence else found[1] is None
 
 
 def test_metadata_says_what_the_file_is(make_weights, tiny_layout) -> None:
@@ -158,10 +174,16 @@ def test_safetensors_of_another_program(tmp_path) -> None:
     ("change", "message"),
     [
         (lambda m, t: m.update(format=2), "weights of format 2, this version reads format 1"),
-        (lambda m, t: m["network"].update(arch="scnn"), "architecture 'scnn'; only 'enet_sad'"),
+        (
+            lambda m, t: m["network"].update(arch="scnn"),
+            "no architecture 'scnn', known are enet_sad, ",
+        ),
+        (lambda m, t: m["network"].pop("arch"), "cannot be read .'arch'"),
+        (lambda m, t: m["network"].update(depth=3), "enet_sad has no option depth, known are sha"),
+        (lambda m, t: m["network"].update(lanes=3), "cannot be used .*lanes"),
         (lambda m, t: m.pop("network"), "cannot be read .'network'"),
         (lambda m, t: m.update(layout=3), "is damaged"),
-        (lambda m, t: m["network"].pop("shared_encoder"), "cannot be used .'shared_encoder'"),
+        (lambda m, t: m["network"].pop("shared_encoder"), "network without shared_encoder"),
         (lambda m, t: m["layout"].pop("crop"), "cannot be used .not a lane layout"),
         (lambda m, t: m["layout"].update(gamma=2), "cannot be used .not a lane layout.*gamma"),
         (lambda m, t: m["layout"].update(input_size=[64, 50]), "cannot be used .input_size"),
@@ -219,6 +241,99 @@ def test_shipped_weights_are_found_through_ament(tmp_path, monkeypatch) -> None:
     assert default_weights_path() == expected
 
 
+def test_the_shipped_weights_load() -> None:
+    network, layout, metadata = load(default_weights_path())
+    assert (network.arch, layout.name, metadata["format"]) == ("enet_sad", "tusimple", 1)
+
+
+# --- backbones of networks that classify images
+
+
+def torchvision_resnet(blocks: tuple[int, ...] = (2, 2, 2, 2)) -> dict[str, torch.Tensor]:
+    """A state_dict with the names and shapes of torchvision's ResNets of basic blocks."""
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)}
+
+    def norm(name: str, channels: int) -> None:
+        for tensor in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{tensor}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    norm("bn1", 64)
+    before = 64
+    for stage, count in enumerate(blocks):
+        channels = 64 * 2**stage
+        for block in range(count):
+            name = f"layer{stage + 1}.{block}"
+            shapes[f"{name}.conv1.weight"] = (channels, before, 3, 3)
+            norm(f"{name}.bn1", channels)
+            shapes[f"{name}.conv2.weight"] = (channels, channels, 3, 3)
+            norm(f"{name}.bn2", channels)
+            if before != channels:
+                shapes[f"{name}.downsample.0.weight"] = (channels, before, 1, 1)
+                norm(f"{name}.downsample.1", channels)
+            before = channels
+    shapes |= {"fc.weight": (1000, 512), "fc.bias": (1000,)}
+    return {name: torch.rand(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("form", ["new.pth", "old.pth", "safetensors"])
+def test_a_classifiers_weights_become_the_backbones(tmp_path, form) -> None:
+    state = torchvision_resnet()
+    path = tmp_path / form
+    if form == "safetensors":
+        safetensors.torch.save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "new.pth")
+    network = build_network("resnet18", 4, SMALL)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_backbone(network, path)
+    heads = set()
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        elif name in state:
+            assert torch.equal(tensor, state[name])
+        else:
+            assert torch.equal(tensor, before[name])
+            heads.add(name.partition(".")[0])
+    assert heads == {"reduce", "classify", "existence"}
+
+
+def test_a_checkpoint_may_leave_out_how_many_batches_its_norms_saw(tmp_path) -> None:
+    state = torchvision_resnet((3, 4, 6, 3))
+    state = {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "resnet34.pth")
+    network = build_network("resnet34", 4, SMALL)
+    load_backbone(network, tmp_path / "resnet34.pth")
+    assert torch.equal(network.layer3[5].conv2.weight, state["layer3.5.conv2.weight"])
+
+
+def backbone_refused(path: Path, message: str, arch: str = "resnet18") -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load_backbone(build_network(arch, 4, SMALL), path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_backbones_that_do_not_fit(tmp_path) -> None:
+    path = tmp_path / "a.pth"
+    backbone_refused(path, "no such weights file")
+    torch.save(torchvision_resnet((3, 4, 6, 3)), path)
+    backbone_refused(path, r"not those of torchvision's resnet18: layer1.2.conv1.weight unknown")
+    backbone_refused(path, "a backbone for a ResNet, which enet_sad is not", "enet_sad")
+    state = torchvision_resnet()
+    torch.save({n: t for n, t in state.items() if n != "layer4.1.bn2.bias"}, path)
+    backbone_refused(path, r"layer4.1.bn2.bias missing")
+    torch.save({**state, "conv1.weight": torch.zeros(64, 3, 3, 3)}, path)
+    backbone_refused(path, r"conv1.weight is 64x3x3x3 instead of 64x3x7x7")
+    torch.save({"epoch": 3, "net": state}, path)
+    backbone_refused(path, "no state_dict; save that of the network alone")
+    path.write_bytes(b"PK\x03\x04 cut off")
+    backbone_refused(path, "not a complete PyTorch checkpoint")
+    path.write_bytes(b"text")
+    backbone_refused(path, "not a complete safetensors file")
+
+
 # --- import of ENet-SAD_Pytorch checkpoints
 
 
@@ -233,7 +348,7 @@ def save_checkpoint(path: Path, state: dict, prefix: str = "") -> Path:
 def test_imported_network_answers_as_the_original(tmp_path, input_size, shared) -> None:
     state = port_checkpoint.state_dict(input_size, shared)
     network, layout = import_checkpoint(save_checkpoint(tmp_path / "exp.pth", state), input_size)
-    assert network.shared_encoder is shared
+    assert network.options["shared_encoder"] is shared
     assert layout.slots == SLOTS_4
     assert (layout.input_size, layout.crop) == (input_size, (0, 0, 1640, 590))
 
@@ -243,9 +358,6 @@ def test_imported_network_answers_as_the_original(tmp_path, input_size, shared) 
         segmentation[port_checkpoint.SAMPLED], expected_segmentation, atol=1e-4, rtol=0
     )
     torch.testing.assert_close(existence.sigmoid(), expected_existence, atol=1e-4, rtol=0)
-
-
-SMALL = (64, 48)
 
 
 def test_every_form_of_a_checkpoint_gives_the_same_network(tmp_path) -> None:
@@ -341,4 +453,5 @@ def test_import_runs_no_code_out_of_a_file(tmp_path, write) -> None:
     path = tmp_path / "trap.pth"
     write({"net": Trap(tmp_path / "sprung")}, path)
     import_refused(path, "no.* PyTorch checkpoint")
+    backbone_refused(path, "no.* PyTorch checkpoint")
     assert not (tmp_path / "sprung").exists()

@@ -1,32 +1,113 @@
-"""The official metric on a labelled set, through the same detector that users run."""
+"""The official metric of a data set, through the same detector that users run."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+from torch import nn
 
-from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.evaluation.tusimple import read_records, score, to_record
+from lane_sad_ros.detection import Detection, Frame, LaneDetector, segmentation_to_image
+from lane_sad_ros.evaluation import bdd100k, culane, tusimple
 from lane_sad_ros.lanes import LaneLayout
-from lane_sad_ros.network.enet import ENetSAD
+from training.datasets import LabelledDataset
+from training.datasets.bdd100k import BDD100K
+from training.datasets.culane import CULane
+from training.datasets.images import read_image
+from training.datasets.negatives import Negatives
+from training.datasets.tusimple import TuSimple
+
+# Frames that are read ahead and go through the network together.
+_BATCH = 8
 
 
-def tusimple_figures(network: ENetSAD, layout: LaneLayout, labels: Path) -> dict[str, float]:
-    """Official TuSimple accuracy, fp and fn of a network on the frames of a label file.
+def figures(
+    network: nn.Module, layout: LaneLayout, dataset: LabelledDataset, device: str = "auto"
+) -> dict[str, float]:
+    """The official figures of a network on all images of a data set, at their full size.
 
-    The images are found relative to the label file. The network is left as it is.
+    dataset: of `open_dataset`; its slots need not be those of the layout. The network is left as
+    it is. Besides "images", their number, the figures are
+    - TuSimple: "accuracy", "fp", "fn";
+    - CULane: "f1", "precision", "recall", "tp", "fp", "fn" over all images of the list;
+    - BDD100K: "accuracy", "iou" of lane pixels;
+    - negatives: "false_images", the share of images with a lane, and "false_lanes" per image.
     """
-    detector = LaneDetector(copy.deepcopy(network), layout, device="auto")
+    detector = LaneDetector(copy.deepcopy(network), layout, device=device)
+    if isinstance(dataset, TuSimple):
+        found = _tusimple(detector, dataset)
+    elif isinstance(dataset, CULane):
+        found = _culane(detector, dataset)
+    elif isinstance(dataset, BDD100K):
+        found = _bdd100k(detector, dataset)
+    elif isinstance(dataset, Negatives):
+        found = _negatives(detector, dataset)
+    else:
+        raise TypeError(f"no official metric for {type(dataset).__name__}")
+    return found | {"images": len(dataset)}
+
+
+def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
     results = []
-    for truth in read_records(labels):
-        image = cv2.imread(str(labels.parent / truth["raw_file"]), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f"{labels.parent / truth['raw_file']}: not a readable image")
-        detection = detector.detect([Frame(np.asarray(image, np.uint8))])[0]
-        record = to_record(detection.lanes, truth["raw_file"], truth["h_samples"], run_time_ms=1)
-        results.append(score(truth, record))
+    images = [image for image, _ in dataset.records]
+    for (_, truth), detection in zip(dataset.records, _detections(detector, images), strict=True):
+        name, rows = truth["raw_file"], truth["h_samples"]
+        record = tusimple.to_record(detection.lanes, name, rows, run_time_ms=1)
+        results.append(tusimple.score(truth, record))
     accuracy, fp, fn = np.mean(results, axis=0)
-    return {"accuracy": float(accuracy), "fp": float(fp), "fn": float(fn), "images": len(results)}
+    return {"accuracy": float(accuracy), "fp": float(fp), "fn": float(fn)}
+
+
+def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
+    counts = culane.Counts(0, 0, 0)
+    images = [item.image for item in dataset.items]
+    for item, detection in zip(dataset.items, _detections(detector, images), strict=True):
+        truth = [] if item.lines is None else culane.read_lanes(item.lines)
+        present = [lane.points[:, :2] for lane in detection.lanes.present if len(lane.points)]
+        counts += culane.score(truth, present)
+    names = ("f1", "precision", "recall", "tp", "fp", "fn")
+    return {name: float(getattr(counts, name)) for name in names}
+
+
+def _bdd100k(detector: LaneDetector, dataset: BDD100K) -> dict[str, float]:
+    results = []
+    images = [item.image for item in dataset.items]
+    for item, detection in zip(
+        dataset.items, _detections(detector, images, segmentation=True), strict=True
+    ):
+        assert detection.segmentation is not None
+        size = detection.lanes.image_size
+        lanes = segmentation_to_image(detection.segmentation, detector.layout, size)
+        results.append(bdd100k.score(dataset.truth(item, size), lanes))
+    accuracy, iou = np.mean(results, axis=0)
+    return {"accuracy": float(accuracy), "iou": float(iou)}
+
+
+def _negatives(detector: LaneDetector, dataset: Negatives) -> dict[str, float]:
+    lanes = [len(found.lanes.present) for found in _detections(detector, dataset.images)]
+    return {
+        "false_images": float(np.mean([count > 0 for count in lanes])),
+        "false_lanes": float(np.mean(lanes)),
+    }
+
+
+def _detections(
+    detector: LaneDetector, images: Sequence[Path], **options: Any
+) -> Iterator[Detection]:
+    """What is found in each image, in order; files are read while the network is busy."""
+    parts = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    with ThreadPoolExecutor(2) as pool:
+        ahead = [pool.submit(_read, part) for part in parts[:2]]
+        for index in range(len(parts)):
+            frames = ahead.pop(0).result()
+            if index + 2 < len(parts):
+                ahead.append(pool.submit(_read, parts[index + 2]))
+            yield from detector.detect(frames, **options)
+
+
+def _read(images: Sequence[Path]) -> list[Frame]:
+    return [Frame(read_image(image)) for image in images]

@@ -79,7 +79,8 @@ def lanes_from_peaks(
     """The lanes of one image.
 
     columns, scores: lanes×rows as of `RowPeaks`, rows its reference rows; existence: probabilities
-    per lane, or None for a network without the head, where a lane exists if it has enough points.
+    per lane, or None for a network without the head. There a lane exists if it has enough points,
+    and its probability is the mean score of its points, 0 if it is absent.
     """
     left, top, right, bottom = layout.crop_of(image_size)
     us = left + (columns.astype(np.float64) + 0.5) * (right - left) / layout.input_size[0] - 0.5

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from lane_sad_ros.detection.decode import RowPeaks, lanes_from_peaks
 from lane_sad_ros.detection.engines import find_device, make_engine
 from lane_sad_ros.detection.preprocess import Frame, Preprocessor
 from lane_sad_ros.lanes import LaneLayout, Lanes
-from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import default_weights_path, load
 
 
@@ -44,7 +44,7 @@ class LaneDetector:
 
     def __init__(
         self,
-        network: ENetSAD,
+        network: nn.Module,
         layout: LaneLayout,
         *,
         device: str = "auto",
@@ -54,6 +54,7 @@ class LaneDetector:
     ) -> None:
         """A detector for a network whose lanes and input size are those of the layout.
 
+        network: any whose `forward` is that of `network.base.LaneNetwork`.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps". engine: one of `engines.ENGINES`.
         crop: (left, top, right, bottom) as shares of the image in [0, 1], in place of the
         layout's own, for a camera that sees the road elsewhere. weights: only named in

@@ -45,15 +45,30 @@ class Frame:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
+class Normalise:
+    """Colours as the network takes them: (pixels / 255 - mean) / std, per RGB channel."""
+
+    def __init__(self, layout: LaneLayout, device: torch.device) -> None:
+        shape = (3, 1, 1)
+        self._mean = torch.tensor(layout.mean, device=device).view(shape) * 255.0
+        self._scale = 1.0 / (torch.tensor(layout.std, device=device).view(shape) * 255.0)
+
+    def __call__(self, pixels: Tensor, out: Tensor) -> Tensor:
+        """Write the normalised `pixels` to `out` and return it.
+
+        pixels: ...×3×H×W RGB (or one grey channel), 0 to 255, of any number type; out: ...×3×H×W
+        float32, in the memory format that is wanted.
+        """
+        return torch.sub(pixels, self._mean, out=out).mul_(self._scale)
+
+
 class Preprocessor:
     """Crop, resize (bilinear, antialiased) and normalise, on the device."""
 
     def __init__(self, layout: LaneLayout, device: torch.device) -> None:
         self.layout = layout
         self.device = device
-        shape = (3, 1, 1)
-        self._mean = torch.tensor(layout.mean, device=device).view(shape) * 255.0
-        self._scale = 1.0 / (torch.tensor(layout.std, device=device).view(shape) * 255.0)
+        self._normalise = Normalise(layout, device)
 
     def __call__(self, frames: Sequence[Frame]) -> Tensor:
         """B×3×H×W float32 RGB in channels-last memory, of the layout's input size."""
@@ -64,7 +79,7 @@ class Preprocessor:
             memory_format=torch.channels_last,
         )
         for target, frame in zip(batch, frames, strict=True):
-            torch.sub(self._resized(frame), self._mean, out=target).mul_(self._scale)
+            self._normalise(self._resized(frame), out=target)
         return batch
 
     def _resized(self, frame: Frame) -> Tensor:

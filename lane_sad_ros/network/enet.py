@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lane_sad_ros.network.base import ExistenceHead, LaneNetwork
+
 Activation = Callable[[], nn.Module]
 Conv = nn.Conv2d | nn.ConvTranspose2d
 
@@ -149,28 +151,13 @@ class Upsampling(nn.Module):
         return self.activation(unpooled + self.branch(features))
 
 
-class ExistenceHead(nn.Module):
-    """Lane existence logits B×lanes from the features of the last encoder stage, B×128×H/8×W/8."""
-
-    def __init__(self, lanes: int, input_size: tuple[int, int]) -> None:
-        super().__init__()
-        width, height = input_size
-        self.reduce = nn.Conv2d(128, 1 + lanes, 1)
-        self.hidden = nn.Linear((1 + lanes) * (height // 16) * (width // 16), 128)
-        self.output = nn.Linear(128, lanes)
-
-    def forward(self, features: Tensor) -> Tensor:
-        classes = F.avg_pool2d(self.reduce(features).softmax(dim=1), 2)
-        return self.output(F.relu(self.hidden(classes.flatten(1))))
-
-
-class ENetSAD(nn.Module):
-    """The whole network; `forward` maps normalised RGB images to two kinds of logits.
+class ENetSAD(LaneNetwork):
+    """The whole network; `forward` as `LaneNetwork` says.
 
     lanes: number of lane slots, at least 1.
     input_size: (width, height) of the images, multiples of 8; the existence head is made for it.
     shared_encoder: E3 and E4 use E2's blocks, batch norms included.
-    existence: with the existence head; without it `forward` returns segmentation logits and None.
+    existence: with the existence head.
     activate_branch: see `Bottleneck`.
     """
 
@@ -183,17 +170,13 @@ class ENetSAD(nn.Module):
         existence: bool = True,
         activate_branch: bool = False,
     ) -> None:
-        super().__init__()
-        if lanes < 1:
-            raise ValueError(f"lanes must be at least 1, not {lanes}")
-        if any(side < 16 or side % 8 for side in input_size):
-            raise ValueError(
-                f"input_size {input_size} must be multiples of 8, at least 16, in both sides"
-            )
-        self.lanes = lanes
-        self.input_size = input_size
-        self.shared_encoder = shared_encoder
-        self.activate_branch = activate_branch
+        super().__init__(
+            "enet_sad",
+            lanes,
+            input_size,
+            shared_encoder=shared_encoder,
+            activate_branch=activate_branch,
+        )
 
         def bottleneck(
             channels: int, middle: Sequence[nn.Conv2d], activation: Activation, dropout: float
@@ -234,20 +217,10 @@ class ENetSAD(nn.Module):
         self.classify = nn.ConvTranspose2d(
             16, 1 + lanes, 3, stride=2, padding=1, output_padding=1, bias=False
         )
-        self.existence = ExistenceHead(lanes, input_size) if existence else None
+        self.existence = ExistenceHead(128, lanes, input_size) if existence else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Segmentation logits B×(1+lanes)×H×W, class 0 background, and existence logits B×lanes.
-
-        images: B×3×H×W, RGB, normalised with the layout's mean and standard deviation.
-        Raises ValueError if H×W is not the network's input size.
-        """
-        width, height = self.input_size
-        if images.shape[1:] != (3, height, width):
-            raise ValueError(
-                f"the network takes images of 3x{height}x{width} (channels x height x width), "
-                f"not {'x'.join(str(n) for n in images.shape[1:])}"
-            )
+        self.check_size(images)
         features, indices1 = self.down1(self.initial(images))
         features, indices2 = self.down2(self.encoder1(features))
         features3 = self.encoder3(self.encoder2(features))

@@ -1,8 +1,8 @@
 """Weights files: safetensors that say what they are, and checkpoints of other projects.
 
 A weights file holds the tensors of one network and, in its metadata under `lane_sad`, one JSON
-object: format (number of this format), network (arch, shared_encoder, activate_branch, existence),
-layout (`LaneLayout`), training (how and on what it was trained) and figures (what it measured).
+object: format (number of this format), network (arch and options of `architectures`), layout
+(`LaneLayout`), training (how and on what it was trained) and figures (what it measured).
 A reader needs no other file. Nothing here runs code out of a file: safetensors holds numbers
 only, and checkpoints are opened with PyTorch's restricted reader.
 """
@@ -24,10 +24,12 @@ from torch import Tensor
 
 from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import CULANE, SLOTS_4, SLOTS_6, LaneLayout
+from lane_sad_ros.network.architectures import build_network, describe_network
+from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.enet import ENetSAD
+from lane_sad_ros.network.resnet import BACKBONE, ResNet
 
 FORMAT = 1
-ARCHITECTURE = "enet_sad"
 SHIPPED_NAME = "enet_sad_tusimple.safetensors"
 _KEY = "lane_sad"
 _SECTIONS = ("network", "layout", "training", "figures")
@@ -65,7 +67,7 @@ def default_weights_path() -> Path:
 
 def save_network(
     path: str | os.PathLike[str],
-    network: ENetSAD,
+    network: LaneNetwork,
     layout: LaneLayout,
     training: Mapping[str, Any],
     figures: Mapping[str, Any],
@@ -82,12 +84,7 @@ def save_network(
         )
     metadata = {
         "format": FORMAT,
-        "network": {
-            "arch": ARCHITECTURE,
-            "shared_encoder": network.shared_encoder,
-            "activate_branch": network.activate_branch,
-            "existence": network.existence is not None,
-        },
+        "network": describe_network(network),
         "layout": json.loads(layout.to_json()),
         "training": dict(training),
         "figures": dict(figures),
@@ -98,7 +95,7 @@ def save_network(
         partial.write_bytes(content)
 
 
-def load_network(path: str | os.PathLike[str]) -> ENetSAD:
+def load_network(path: str | os.PathLike[str]) -> LaneNetwork:
     """The network of a weights file, on the CPU in evaluation mode. Raises WeightsError."""
     return load(path)[0]
 
@@ -109,7 +106,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _metadata(Path(path), file)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[ENetSAD, LaneLayout, dict[str, Any]]:
+def load(path: str | os.PathLike[str]) -> tuple[LaneNetwork, LaneLayout, dict[str, Any]]:
     """The network (on the CPU, in evaluation mode), its layout and the file's metadata.
 
     Raises WeightsError where the file is missing, is no weights file, is incomplete, or its
@@ -121,15 +118,16 @@ def load(path: str | os.PathLike[str]) -> tuple[ENetSAD, LaneLayout, dict[str, A
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         layout = LaneLayout.from_json(json.dumps(metadata["layout"]))
-        options = {
-            name: bool(metadata["network"][name])
-            for name in ("shared_encoder", "activate_branch", "existence")
-        }
-    except (KeyError, ValueError) as error:
+        network = build_network(
+            lanes=len(layout.slots), input_size=layout.input_size, **metadata["network"]
+        )
+        missing = sorted(describe_network(network).keys() - metadata["network"].keys())
+        if missing:
+            raise ValueError(f"network without {', '.join(missing)}")
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path}: its description cannot be used ({error}); get the file again or train it anew"
         ) from error
-    network = ENetSAD(len(layout.slots), layout.input_size, **options)
     _fill(path, network, tensors, f"layout {layout.name} at {_size(layout.input_size)}")
     return network, layout, metadata
 
@@ -195,15 +193,81 @@ def import_checkpoint(
     return network, layout
 
 
-def _stored(network: ENetSAD) -> dict[str, Tensor]:
-    """The tensors a file holds: all, but those of a shared encoder once."""
-    repeated = ("encoder3.", "encoder4.") if network.shared_encoder else ()
-    return {n: t for n, t in network.state_dict().items() if not n.startswith(repeated)}
+def load_backbone(network: LaneNetwork, path: str | os.PathLike[str]) -> None:
+    """Gives a ResNet the weights of a ResNet that classifies images, such as ImageNet's.
+
+    path: a state_dict with torchvision's names, as torch.save (`.pth`) or safetensors; its
+    classifier `fc` is left out, the lane heads of `network` stay as they are.
+    Raises ValueError for a network that is no ResNet, WeightsError for a file that does not fit.
+    """
+    path = Path(path)
+    if not isinstance(network, ResNet):
+        raise ValueError(f"{path}: a backbone for a ResNet, which {network.arch} is not")
+    # How many batches a norm has seen is of no use here, and old checkpoints do not say it.
+    found = {
+        name: tensor
+        for name, tensor in _state_dict(path).items()
+        if not name.startswith("fc.") and not name.endswith(".num_batches_tracked")
+    }
+    wanted = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if name.startswith(BACKBONE) and not name.endswith(".num_batches_tracked")
+    }
+    _check_tensors(path, found, wanted, f"torchvision's {network.arch}")
+    network.load_state_dict(found, strict=False)
 
 
-def _fill(path: Path, network: ENetSAD, tensors: Mapping[str, Tensor], what: str) -> None:
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a PyTorch checkpoint that holds nothing else, or of a safetensors file."""
+    _check_is_file(path)
+    with path.open("rb") as stream:
+        pickled = stream.read(4).startswith(_PICKLE_STARTS)
+    if not pickled:
+        with _open(path) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    state = _unpickled(path)
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise WeightsError(
+            f"{path}: no state_dict; save that of the network alone, `torch.save(net.state_dict())`"
+        )
+    return state
+
+
+def _unpickled(path: Path) -> Any:
+    """What a PyTorch checkpoint holds, read by the restricted reader."""
+    _check_is_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path}: holds more than tensors and plain values, or is no PyTorch checkpoint, and "
+            "is not opened for safety; save its state_dict alone with torch.save"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in any way
+        raise WeightsError(
+            f"{path}: not a complete PyTorch checkpoint; get or copy it again"
+        ) from error
+
+
+def _stored(network: LaneNetwork) -> dict[str, Tensor]:
+    """The tensors a file holds: all, but shared ones once, under their first name."""
+    named = (*network.named_parameters(), *network.named_buffers())  # which leave repetitions out
+    first = {name for name, _ in named}
+    return {name: tensor for name, tensor in network.state_dict().items() if name in first}
+
+
+def _fill(path: Path, network: LaneNetwork, tensors: Mapping[str, Tensor], what: str) -> None:
     """Copies a file's tensors into a new network and sets it to evaluation mode."""
-    wanted = _stored(network)
+    _check_tensors(path, tensors, _stored(network), what)
+    network.load_state_dict(dict(tensors), strict=False)  # shared tensors are stored once
+    network.eval()
+
+
+def _check_tensors(
+    path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str
+) -> None:
+    """Raises WeightsError where a file's tensors have not the names and shapes of `what`."""
     faults = [f"{name} missing" for name in wanted if name not in tensors]
     faults += [f"{name} unknown" for name in tensors if name not in wanted]
     faults += [
@@ -215,10 +279,8 @@ def _fill(path: Path, network: ENetSAD, tensors: Mapping[str, Tensor], what: str
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise WeightsError(
             f"{path}: its tensors are not those of {what}: {', '.join(faults[:3])}{more}; "
-            "use weights made for this layout"
+            "use weights made for it"
         )
-    network.load_state_dict(dict(tensors), strict=False)  # a shared encoder is stored once
-    network.eval()
 
 
 def _open(path: Path) -> Any:
@@ -257,7 +319,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
         )
     try:
         metadata: dict[str, Any] = json.loads(text)
-        version, architecture = metadata["format"], metadata["network"]["arch"]
+        version, _ = metadata["format"], metadata["network"]["arch"]
         complete = all(isinstance(metadata[section], dict) for section in _SECTIONS)
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(
@@ -267,10 +329,6 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
         raise WeightsError(
             f"{path}: weights of format {version}, this version reads format {FORMAT}; "
             "install the version of lane_sad_ros that wrote them"
-        )
-    if architecture != ARCHITECTURE:
-        raise WeightsError(
-            f"{path}: a network of architecture {architecture!r}; only {ARCHITECTURE!r} is known"
         )
     if not complete:
         raise WeightsError(f"{path}: its description `{_KEY}` is damaged; get the file again")
@@ -340,18 +398,7 @@ def _our_name(name: str) -> str | None:
 
 def _checkpoint_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of an ENet-SAD_Pytorch checkpoint under our names."""
-    _check_is_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: holds more than tensors and plain values, or is no PyTorch checkpoint, and "
-            "is not opened for safety; save its state_dict alone with torch.save"
-        ) from error
-    except Exception as error:  # a damaged pickle fails in any way
-        raise WeightsError(
-            f"{path}: not a complete PyTorch checkpoint; get or copy it again"
-        ) from error
+    content = _unpickled(path)
     state = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise WeightsError(
