@@ -1,7 +1,6 @@
 """The first trainer: labels, augmentation in step, losses, configuration, a whole small run."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import cv2
@@ -16,9 +15,10 @@ from lane_sad_ros.lanes import SLOTS_4, TUSIMPLE, Decoding, LaneLayout
 from lane_sad_ros.network.weights import load, load_network
 from training.__main__ import main
 from training.augmentation import NONE, Augmentation, augment
+from training.datasets import LabelledImage
 from training.datasets.labels import assign_slots, draw_labels
 from training.datasets.synthetic import write_scenes
-from training.datasets.tusimple import LabelledImage, TuSimple
+from training.datasets.tusimple import TuSimple
 from training.fit import Config, fit, read_config
 from training.objective import Objective, soft_iou_loss
 
@@ -183,55 +183,6 @@ def test_empty_image_is_no_trouble() -> None:
     terms["total"].backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
-
-
-# --- labels in files
-
-
-def write_record(folder: Path, **changes: object) -> Path:
-    cv2.imwrite(str(folder / "1.png"), np.zeros((180, 320, 3), np.uint8))
-    record = {
-        "raw_file": "1.png",
-        "h_samples": [100, 120, 140],
-        "lanes": [[-2, 30, 20], [-2, -2, -2], [0, 10, 20]],
-    }
-    path = folder / "labels.json"
-    path.write_text(json.dumps(record | changes) + "\n")
-    return path
-
-
-def test_absent_points_and_empty_lanes_are_dropped(tmp_path: Path) -> None:
-    sample = TuSimple(write_record(tmp_path))[0]
-    assert [lane.tolist() for lane in sample.lanes] == [
-        [[30, 120], [20, 140]],
-        [[0, 100], [10, 120], [20, 140]],  # column 0 is a column
-    ]
-
-
-def test_images_and_lanes_are_scaled_together(tmp_path: Path) -> None:
-    sample = TuSimple(write_record(tmp_path), max_width=160)[0]
-    assert sample.image.shape == (90, 160, 3)
-    np.testing.assert_allclose(sample.lanes[0], [[14.75, 59.75], [9.75, 69.75]])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"raw_file": "2.png"}, r"line 1: no image at .*2\.png"),
-        ({"h_samples": [1]}, "line 1: not a TuSimple record"),
-        ({"lanes": 3}, "line 1: not a TuSimple record"),
-    ],
-)
-def test_broken_records_are_named(tmp_path: Path, changes: dict, message: str) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        TuSimple(write_record(tmp_path, **changes))
-
-
-def test_unreadable_image_is_named(tmp_path: Path) -> None:
-    labels = write_record(tmp_path)
-    (tmp_path / "1.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"1\.png: not a readable image"):
-        TuSimple(labels)[0]
 
 
 # --- configuration

@@ -15,7 +15,7 @@ from lane_sad_ros.detection import Detection, Frame, LaneDetector, segmentation_
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
 from lane_sad_ros.lanes import LaneLayout
 from training.datasets import LabelledDataset
-from training.datasets.bdd100k import BDD100K
+from training.datasets.bdd100k import BDD100K, truth
 from training.datasets.culane import CULane
 from training.datasets.images import read_image
 from training.datasets.negatives import Negatives
@@ -51,13 +51,18 @@ def figures(
     return found | {"images": len(dataset)}
 
 
+def tusimple_figures(network: nn.Module, layout: LaneLayout, labels: Path) -> dict[str, float]:
+    """The figures on a TuSimple label file."""
+    return figures(network, layout, TuSimple(labels))
+
+
 def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
     results = []
     images = [image for image, _ in dataset.records]
-    for (_, truth), detection in zip(dataset.records, _detections(detector, images), strict=True):
-        name, rows = truth["raw_file"], truth["h_samples"]
-        record = tusimple.to_record(detection.lanes, name, rows, run_time_ms=1)
-        results.append(tusimple.score(truth, record))
+    for (_, record), detection in zip(dataset.records, _detections(detector, images), strict=True):
+        name, rows = record["raw_file"], record["h_samples"]
+        prediction = tusimple.to_record(detection.lanes, name, rows, run_time_ms=1)
+        results.append(tusimple.score(record, prediction))
     accuracy, fp, fn = np.mean(results, axis=0)
     return {"accuracy": float(accuracy), "fp": float(fp), "fn": float(fn)}
 
@@ -66,9 +71,9 @@ def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
     counts = culane.Counts(0, 0, 0)
     images = [item.image for item in dataset.items]
     for item, detection in zip(dataset.items, _detections(detector, images), strict=True):
-        truth = [] if item.lines is None else culane.read_lanes(item.lines)
+        lanes = [] if item.lines is None else culane.read_lanes(item.lines)
         present = [lane.points[:, :2] for lane in detection.lanes.present if len(lane.points)]
-        counts += culane.score(truth, present)
+        counts += culane.score(lanes, present)
     names = ("f1", "precision", "recall", "tp", "fp", "fn")
     return {name: float(getattr(counts, name)) for name in names}
 
@@ -82,7 +87,7 @@ def _bdd100k(detector: LaneDetector, dataset: BDD100K) -> dict[str, float]:
         assert detection.segmentation is not None
         size = detection.lanes.image_size
         lanes = segmentation_to_image(detection.segmentation, detector.layout, size)
-        results.append(bdd100k.score(dataset.truth(item, size), lanes))
+        results.append(bdd100k.score(truth(item, size), lanes))
     accuracy, iou = np.mean(results, axis=0)
     return {"accuracy": float(accuracy), "iou": float(iou)}
 

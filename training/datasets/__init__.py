@@ -1,1 +1,70 @@
-"""Labelled images for training, whatever layout they are stored in."""
+"""Labelled images for training, whatever layout they are stored in; see docs/datasets.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.datasets import bdd100k, culane, tusimple
+from training.datasets.bdd100k import BDD100K
+from training.datasets.culane import CULane
+from training.datasets.images import LabelledDataset, LabelledImage, Reading
+from training.datasets.negatives import Negatives
+from training.datasets.tusimple import TuSimple
+
+__all__ = ["KINDS", "LabelledDataset", "LabelledImage", "Reading", "open_dataset"]
+
+KINDS = ("tusimple", "culane", "bdd100k", "negatives")
+SPLITS = ("train", "val", "test")
+
+
+def open_dataset(
+    kind: str,
+    path: Path,
+    root: Path | None = None,
+    *,
+    split: str | None = None,
+    reading: Reading | None = None,
+) -> LabelledDataset:
+    """The data set of a kind at a path.
+
+    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k" or "negatives".
+    path: the label file, list or folder of labels; with `split`, the folder of the official data
+    set.
+    root: the folder that image paths start at, by default as the data set's layout has it.
+    split: "train", "val" or "test", as the official data set has them.
+    Raises FileNotFoundError or ValueError that name the file, what is wrong and what is right.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"no data set of kind {kind!r}; known are {', '.join(KINDS)}")
+    if kind == "negatives":
+        if split is not None:
+            raise ValueError(f"{path}: negatives have no split; leave split out")
+        return Negatives(path, root, reading)
+    if split is None:
+        if kind == "bdd100k":
+            return BDD100K(path, root, reading)
+        if path.is_dir():
+            raise ValueError(
+                f"{path}: a folder; name a label file or list of {kind} in it, or a split: "
+                f"{', '.join(SPLITS)}"
+            )
+        return TuSimple(path, root, reading) if kind == "tusimple" else CULane(path, root, reading)
+    if split not in SPLITS:
+        raise ValueError(f"no split {split!r}; known are {', '.join(SPLITS)}")
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder; with a split, the data set's is right")
+    if kind == "tusimple":
+        return TuSimple([path / name for name in tusimple.SPLITS[split]], root, reading)
+    if kind == "culane":
+        return CULane(_first(path, culane.SPLITS[split]), root, reading)
+    labels = _first(path, [name.format(split=split) for name in bdd100k.LABELS])
+    return BDD100K(labels, root or path / "images" / "100k" / split, reading)
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path:
+    """The first of these files or folders that is there; else the error that names them."""
+    found = next((folder / name for name in names if (folder / name).exists()), None)
+    if found is None:
+        raise FileNotFoundError(f"{folder}: has none of {', '.join(names)}; see docs/datasets.md")
+    return found

@@ -56,10 +56,25 @@ def draw_labels(
     for slot in sorted(range(len(lanes)), key=lambda slot: -abs(slot - middle)):
         lane = lanes[slot]
         if lane is not None:
-            # Coordinates in 1/16 pixels: lines at network resolution need their fractions.
-            points = np.round(np.clip(lane, -4000, 4000) * 16).astype(np.int32)
-            cv2.polylines(
-                classes, [points], False, 1 + slot, max(1, round(thickness)), cv2.LINE_8, 4
-            )
+            draw_line(classes, lane, 1 + slot, thickness)
     areas = np.bincount(classes.ravel(), minlength=len(lanes) + 1)[1:]
     return classes, (areas >= _MIN_AREA).astype(np.float32)
+
+
+def draw_line(
+    classes: NDArray[np.uint8], lane: NDArray[np.float32], number: int, thickness: float
+) -> None:
+    """Draws a polyline into a class map as class `number`.
+
+    thickness: of the line in pixels of the map, across; a line is one pixel thick at least.
+    """
+    start, end = lane[:-1].astype(np.float64), lane[1:].astype(np.float64)
+    along = end - start
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
+    # OpenCV fills the pixels that an outline touches too, one more across, and its own thick lines
+    # have only odd widths, one or two too wide: hence one rectangle a piece, by a pixel narrower.
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / length * max(0.0, (thickness - 1) / 2)
+    corners = np.stack([start + across, end + across, end - across, start - across], axis=1)
+    # Coordinates in 1/16 pixels: lines at network resolution need their fractions.
+    for piece in np.round(np.clip(corners, -4000, 4000) * 16).astype(np.int32):
+        cv2.fillConvexPoly(classes, piece, number, cv2.LINE_8, 4)

@@ -1,0 +1,197 @@
+"""A labelled image, what a data set of them is, and how image files are read for training."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+MAX_WIDTH = 640
+CACHE_MB = 256
+
+Polyline = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image and its lanes.
+
+    image: uint8 H×W×3 BGR. lanes: float32 polylines N×2 of (u, v) in its pixels, N at least 2.
+    slots: of each lane, where the data set itself says which, from left to right; None: by position
+    around the ego lane (`labels.assign_slots`).
+    classes: the data set's own class map, uint8 H×W of 0 (background) and 1 + slot, where it has
+    one; it then goes before the lanes.
+    """
+
+    image: NDArray[np.uint8]
+    lanes: tuple[Polyline, ...]
+    slots: tuple[int, ...] | None = None
+    classes: NDArray[np.uint8] | None = None
+
+
+class LabelledDataset(Protocol):
+    """Labelled images by index from 0, the same for the same index every time."""
+
+    @property
+    def description(self) -> str:
+        """One line that says what was found."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> LabelledImage: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read for training.
+
+    max_width: wider images are scaled down to it, labels with them.
+    cache_mb: a set whose images, scaled, take no more than this is kept in memory, by each process
+    that reads it; of a larger one nothing is kept.
+    """
+
+    max_width: int = MAX_WIDTH
+    cache_mb: float = CACHE_MB
+
+    def __post_init__(self) -> None:
+        if self.max_width < 1 or self.cache_mb < 0:
+            raise ValueError(
+                f"max_width {self.max_width} must be positive, cache_mb {self.cache_mb} not "
+                "negative"
+            )
+
+
+class Cache:
+    """Keeps the labelled images of a small set, see `Reading`."""
+
+    def __init__(self, count: int, megabytes: float) -> None:
+        self._bytes_each = megabytes * 2**20 / max(count, 1)
+        self._kept: dict[int, LabelledImage] = {}
+
+    def get(self, index: int, read: Callable[[], LabelledImage]) -> LabelledImage:
+        """The image of an index, from `read` where it is not kept."""
+        if index in self._kept:
+            return self._kept[index]
+        sample = read()
+        size = sample.image.nbytes + (0 if sample.classes is None else sample.classes.nbytes)
+        if size <= self._bytes_each:
+            self._kept[index] = sample
+        return sample
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as H×W×3 BGR. Raises FileNotFoundError or ValueError that name it."""
+    return _decode(path, _bytes(path), cv2.IMREAD_COLOR)
+
+
+def read_scaled(path: Path, max_width: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """An image file scaled to at most `max_width`, and the factors (along u, along v) of it.
+
+    A point p of the file's pixels lies at (p + 0.5) · factors − 0.5 of the result; `scaled` does
+    that. Raises as `read_image`.
+    """
+    data = _bytes(path)
+    halved = 1.0
+    if data.startswith(b"\xff\xd8"):
+        # A JPEG decodes straight to half its size in half the time, and exactly so: an odd side is
+        # padded first. Smaller than needed, it was not wide enough to begin with.
+        image = _decode(path, data, cv2.IMREAD_REDUCED_COLOR_2)
+        if image.shape[1] >= max_width:
+            halved = 0.5
+        else:
+            image = _decode(path, data, cv2.IMREAD_COLOR)
+    else:
+        image = _decode(path, data, cv2.IMREAD_COLOR)
+    height, width = image.shape[:2]
+    if width <= max_width:
+        return image, np.array([halved, halved])
+    size = (max_width, max(1, round(height * max_width / width)))
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8), halved * np.divide(size, (width, height))
+
+
+def scaled(points: NDArray[np.floating], factors: NDArray[np.float64]) -> Polyline:
+    """Points N×2 of a file's pixels in those of its scaled image, see `read_scaled`."""
+    return ((points + 0.5) * factors - 0.5).astype(np.float32)
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """A file of class numbers, uint8 H×W; of a colour image the greatest channel."""
+    pixels = _decode(path, _bytes(path), cv2.IMREAD_UNCHANGED)
+    return pixels if pixels.ndim == 2 else np.asarray(pixels[:, :, :3].max(axis=2), np.uint8)
+
+
+def check_size(
+    path: Path, mask: NDArray[np.uint8], image: NDArray[np.uint8], factors: NDArray[np.float64]
+) -> None:
+    """Raises ValueError for a mask of another size than the file of its scaled image."""
+    width, height = np.divide(image.shape[1::-1], factors)
+    # To a pixel: half of an odd side is rounded up.
+    if abs(mask.shape[1] - width) > 1.5 or abs(mask.shape[0] - height) > 1.5:
+        raise ValueError(
+            f"{path}: {mask.shape[1]}x{mask.shape[0]} pixels, but its image has "
+            f"{width:.0f}x{height:.0f}"
+        )
+
+
+def resize_mask(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A mask at the size of an image, by the nearest pixel (centres being whole numbers)."""
+    size = (image.shape[1], image.shape[0])
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def absent(paths: Iterable[Path]) -> set[Path]:
+    """Which of these files are not there, with one look into each folder, not one at each file."""
+    by_folder: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        by_folder[os.path.dirname(path)].append(path)
+    missing: set[Path] = set()
+    for folder, files in by_folder.items():
+        try:
+            there = set(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            there = set()
+        missing.update(file for file in files if file.name not in there)
+    return missing
+
+
+def check_images(images: Sequence[Path], places: Sequence[str]) -> None:
+    """Raises FileNotFoundError for the first image that is not there, naming where it is listed.
+
+    places: "file:line" for each of the images.
+    """
+    missing = absent(images)
+    if missing:
+        first = next(i for i, image in enumerate(images) if image in missing)
+        more = f"; {len(missing)} of {len(images)} images are missing" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"{places[first]}: no image at {images[first]}{more}")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such image") from error
+
+
+def _decode(path: Path, data: bytes, flags: int) -> NDArray[np.uint8]:
+    # An orientation tag would turn the image away from its labels.
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION if flags != cv2.IMREAD_UNCHANGED else 0
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        image = None
+    # FF D9 ends a JPEG, and a decoder fills up with grey what is missing of it.
+    cut = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if image is None or cut or image.dtype != np.uint8:
+        raise ValueError(f"{path}: not a readable image; a whole JPEG or PNG is right")
+    return np.asarray(image, np.uint8)
