@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lane_sad_ros.lanes import SLOTS_4, Decoding, LaneLayout
-from lane_sad_ros.network.enet import ENetSAD
+from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import save_network
 
 
@@ -48,17 +48,18 @@ def tiny_layout() -> LaneLayout:
 
 @pytest.fixture
 def make_weights(tmp_path: Path, tiny_layout: LaneLayout) -> Callable[..., Path]:
-    """Writes random weights, the same for the same seed; keywords go to `ENetSAD`."""
+    """Writes random weights, the same for the same seed; keywords go to `build_network`."""
 
     def make(
         layout: LaneLayout = tiny_layout,
         name: str = "random.safetensors",
         seed: int = 0,
+        arch: str = "enet_sad",
         **options: Any,
     ) -> Path:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = ENetSAD(len(layout.slots), layout.input_size, **options)
+            network = build_network(arch, len(layout.slots), layout.input_size, **options)
         path = tmp_path / name
         save_network(path, network, layout, training={"seed": seed}, figures={})
         return path

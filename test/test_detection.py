@@ -1,5 +1,6 @@
 """`LaneDetector`: frames of any kind in, lanes in pixels of the original image out."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,17 +27,20 @@ PAINT = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0))
 class PaintNetwork(nn.Module):
     """A network whose answer is known: a pixel of a slot's paint belongs to that slot."""
 
-    def __init__(self, layout: LaneLayout) -> None:
+    def __init__(self, layout: LaneLayout, existence: bool = True) -> None:
         super().__init__()
         self.layout = layout
+        self.existence = existence
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         shape = (1, 3, 1, 1)
         std, mean = torch.tensor(self.layout.std), torch.tensor(self.layout.mean)
         lit = images * std.view(shape) + mean.view(shape) > 0.5
-        paints = torch.tensor(((0, 0, 0), *PAINT), dtype=torch.bool)
+        paints = torch.tensor(((0, 0, 0), *PAINT[: len(self.layout.slots)]), dtype=torch.bool)
         painted = (lit[:, None] == paints.view(1, -1, 3, 1, 1)).all(dim=2)
         segmentation = torch.where(painted, 20.0, -20.0)
+        if not self.existence:
+            return segmentation, None
         return segmentation, torch.where(painted[:, 1:].any(dim=3).any(dim=2), 5.0, -5.0)
 
 
@@ -88,8 +92,32 @@ def test_flipped_image_gives_flipped_lanes(known: LaneDetector) -> None:
         np.testing.assert_allclose(639 - mirror.points[:, 0], lane.points[:, 0], atol=0.05)
 
 
-def test_batch_equals_single(make_weights: Callable[..., Path]) -> None:
-    detector = LaneDetector.from_weights(make_weights(), device="cpu")
+@pytest.mark.parametrize("existence", [True, False])
+def test_one_slot_for_all_lanes(tiny_layout: LaneLayout, existence: bool) -> None:
+    """Two classes, as for BDD100K: all lanes in the map, the clearest as points."""
+    layout = dataclasses.replace(tiny_layout, slots=("lane",))
+    detector = LaneDetector(PaintNetwork(layout, existence), layout, device="cpu")
+    image = road((640, 480), {0: (0.2, 0.3)})
+    cv2.line(image, (576, 479), (512, 0), bgr(0), 12)  # narrow, so that smoothing pales it
+    empty, both = detector.detect([Frame(np.zeros_like(image)), Frame(image)], segmentation=True)
+    (lane,) = empty.lanes.lanes
+    assert (lane.exists, len(lane.points)) == (False, 0)
+    assert lane.probability == pytest.approx(0.0, abs=0.01)
+    (lane,) = both.lanes.lanes
+    assert lane.exists
+    expected = lane.points[:, 2].mean() if not existence else 1 / (1 + np.exp(-5))
+    assert lane.probability == pytest.approx(float(expected), abs=1e-4)
+    share = lane.points[:, 1] / 479
+    np.testing.assert_allclose(lane.points[:, 0], (0.3 - 0.1 * share) * 640, atol=8)
+    assert both.segmentation is not None
+    full = segmentation_to_image(both.segmentation, layout, (640, 480))
+    assert full.max() == 1
+    assert full[479, 128] == full[479, 576] == 1
+
+
+@pytest.mark.parametrize("arch", ["enet_sad", "resnet18"])
+def test_batch_equals_single(make_weights: Callable[..., Path], arch: str) -> None:
+    detector = LaneDetector.from_weights(make_weights(arch=arch), device="cpu")
     detector.set_thresholds(existence=0.0, point=0.0)
     rng = np.random.default_rng(0)
     frames = [
