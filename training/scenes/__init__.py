@@ -1,11 +1,12 @@
 """A procedural road renderer with exact lane labels.
 
-``sample_scene(rng)`` makes a random scene, ``render(scene)`` its picture and labels.
+``sample_scene(rng)`` makes a random scene, ``render(scene)`` its picture and labels,
+``truth(scene)`` the labels alone. docs/scenes.md shows them.
 """
 
 from .camera import Camera, sample_camera
 from .drive import DURATION, RATE, Drive, drive_camera
-from .render import Rendering, render
+from .render import Rendering, Truth, render, truth
 from .road import Marking
 from .sampling import sample_scene
 from .spec import Scene
@@ -18,8 +19,10 @@ __all__ = [
     "Marking",
     "Rendering",
     "Scene",
+    "Truth",
     "drive_camera",
     "render",
     "sample_camera",
     "sample_scene",
+    "truth",
 ]

@@ -21,6 +21,14 @@ Points = NDArray[np.float64]
 Drawing = tuple[float, Callable[[], None]]  #: distance in metres, how to draw
 
 
+def _subdivided(points: ArrayLike) -> Points:
+    """A polygon (N, 3) with each side in four, so that a lens can bend it: (4 N, 3)."""
+    corners = np.asarray(points, np.float64)
+    steps = np.arange(4)[:, None] / 4
+    sides = corners[:, None] + (np.roll(corners, -1, axis=0) - corners)[:, None] * steps
+    return np.asarray(sides.reshape(-1, 3))
+
+
 class Canvas:
     """An image (BGR uint8) with the camera, the road and the light it is drawn under."""
 
@@ -30,7 +38,8 @@ class Canvas:
         self.path = path
         self.light = light
         self._glows: list[tuple[float, float, float, Colour, NDArray[np.int16] | None]] = []
-        self._matrix = camera.rotation @ camera.k.T
+        # Through a lens, the camera matrix comes after it.
+        self._matrix = camera.rotation if camera.distorted else camera.rotation @ camera.k.T
         self._shift = np.array([0.0, 0.0, -camera.height_m]) @ self._matrix
         elevation, azimuth = light.elevation, light.azimuth
         self.sun = (
@@ -41,7 +50,7 @@ class Canvas:
 
     def pixels(self, points: ArrayLike) -> Points | None:
         """The corners (N, 2) of a vehicle-frame polygon, cut in front of the camera."""
-        # Homogeneous pixels: (u w, v w, w) with w the depth in metres.
+        # Homogeneous pixels, or rays: (u w, v w, w) with w the depth in metres.
         scaled = np.asarray(points, np.float64) @ self._matrix + self._shift
         depth = scaled[:, 2]
         nearest = depth.min()
@@ -58,6 +67,8 @@ class Canvas:
                 return None
             scaled = np.array(kept)
         corners = scaled[:, :2] / scaled[:, 2:]
+        if self.camera.distorted:
+            corners = self.camera.through_lens(corners)
         return np.clip(corners, -3e4, 3e4) if nearest < 2 else corners
 
     def clear(self, distance: float) -> float:
@@ -93,6 +104,8 @@ class Canvas:
 
     def fill(self, points: ArrayLike, colour: tuple[float, float, float]) -> None:
         """A flat vehicle-frame polygon (N, 3) in one 8-bit colour."""
+        if self.camera.distorted:
+            points = _subdivided(points)
         corners = self.pixels(points)
         if corners is not None:
             self.fill_pixels(corners, colour)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import Camera
+from .conditions import CAR_COLOURS
 from .render import Rendering, render_along
 from .road import BEHIND, STEP, Marking, Path
-from .sampling import CAR_COLOURS
 from .spec import Barrier, Lens, Light, Patch, Pavement, Roadside, Scene, Skid, Structure, Vehicle
 
 DURATION = 20.0  #: seconds of a drive

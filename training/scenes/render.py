@@ -20,14 +20,13 @@ from .vehicles import footprints, vehicle_drawing
 
 
 @dataclass(frozen=True)
-class Rendering:
-    """A picture and what is true about it (frozen).
+class Truth:
+    """What is true about a picture (frozen).
 
     Lanes come by slot: left_3, left_2, left_1, right_1, right_2, right_3. left_1 and right_1
-    bound the ego lane, the one the camera is in.
+    bound the ego lane, the one the camera is in. The vehicle frame is that of `Camera`.
     """
 
-    image: NDArray[np.uint8]  #: BGR, (H, W, 3)
     lanes: list[Array | None]  #: (N, 2) pixels (u, v) of the marking's centre, bottom to top
     ground: list[Array | None]  #: the same points in the vehicle frame, (N, 3) metres
     camera: Camera
@@ -37,6 +36,13 @@ class Rendering:
     curvature: float  #: 1/m of the lane at the vehicle, > 0 bends left
 
 
+@dataclass(frozen=True)
+class Rendering(Truth):
+    """A picture and what is true about it (frozen)."""
+
+    image: NDArray[np.uint8]  #: BGR, (H, W, 3)
+
+
 def scene_path(scene: Scene) -> Path:
     """The road ahead of a sampled scene: a clothoid in plan and in profile."""
     arc = np.arange(-BEHIND, 900.0, STEP, dtype=np.float64)
@@ -44,6 +50,11 @@ def scene_path(scene: Scene) -> Path:
     curvature = scene.curvature + scene.curvature_rate * near
     vertical = np.where(arc < 250, scene.vertical + scene.vertical_rate * near, 0.0)
     return Path(arc, curvature, vertical, scene.offset, scene.heading)
+
+
+def truth(scene: Scene, camera: Camera | None = None) -> Truth:
+    """What `render` says beside its picture, without drawing: a thousandth of the time."""
+    return truth_along(scene, scene_path(scene), camera or scene.camera)
 
 
 def render(scene: Scene, camera: Camera | None = None) -> Rendering:
@@ -106,7 +117,7 @@ def render_along(
     if light.glare:
         add_glows(developed, [_sun_veil(camera, light.azimuth, light.elevation, light.glare)])
     picture = develop(developed, camera, scene.lens, rng)
-    return _label(scene, path, camera, picture)
+    return Rendering(**vars(truth_along(scene, path, camera)), image=picture)
 
 
 def _shadows(
@@ -161,7 +172,8 @@ def _objects(scene: Scene, canvas: Canvas, s0: float) -> None:
         draw()
 
 
-def _label(scene: Scene, path: Path, camera: Camera, picture: NDArray[np.uint8]) -> Rendering:
+def truth_along(scene: Scene, path: Path, camera: Camera) -> Truth:
+    """The labels of a scene on a given stretch of road, see `render_along`."""
     by_slot = slots(scene.markings, path.offset)
     lanes: list[Array | None] = []
     ground: list[Array | None] = []
@@ -171,8 +183,7 @@ def _label(scene: Scene, path: Path, camera: Camera, picture: NDArray[np.uint8])
         ground.append(found[1] if found else None)
     left, right = by_slot[2], by_slot[3]
     both = left is not None and right is not None
-    return Rendering(
-        image=picture,
+    return Truth(
         lanes=lanes,
         ground=ground,
         camera=camera,

@@ -14,7 +14,7 @@ STEP = 0.25  #: metres between entries of the tables
 REACH = 800.0  #: metres of ground seen ahead
 BEHIND = 12.0  #: metres of road known behind the camera
 LABEL_RANGE = 90.0  #: metres; labels end here, as people's labels do, well below the horizon
-MAX_GRADE = 0.06  #: relative to the road under the vehicle
+MAX_GRADE = 0.1  #: relative to the road under the vehicle
 MAX_TURN = 1.1  #: radians the road may turn away: it stays a function of the forward distance
 
 
@@ -23,7 +23,7 @@ class Marking:
     """One lane boundary at a constant offset from the road's reference line (frozen)."""
 
     offset: float  #: metres left of the reference line, centre of the marking
-    kind: str = "solid"  #: solid, dashed, dots, edge (road ends here, no paint), none
+    kind: str = "solid"  #: solid, dashed, dots, none
     colour: str = "white"  #: white or yellow
     width: float = 0.12  #: metres of paint
     period: float = 12.2  #: metres from one dash to the next

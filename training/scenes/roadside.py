@@ -32,6 +32,8 @@ def barrier_drawings(canvas: Canvas, barrier: Barrier, s0: float) -> list[Drawin
         bands = ((0.56, 0.72, 0.85), (0.72, 0.84, 1.0), (0.84, 1.0, 0.9))
     elif barrier.kind == "wall":
         bands = ((0.0, 0.92, 1.0), (0.92, 1.0, 0.75))
+    elif barrier.kind.endswith("kerb"):
+        bands = ((0.0, 0.25, 0.8), (0.25, 1.0, 1.0))
     else:
         bands = ((0.0, 0.12, 0.6), (0.12, 0.38, 0.9), (0.38, 0.96, 1.0), (0.96, 1.0, 1.15))
     foot = 0.18 * inward if barrier.kind == "concrete" else 0.0
@@ -56,7 +58,11 @@ def barrier_drawings(canvas: Canvas, barrier: Barrier, s0: float) -> list[Drawin
                         [0, height - 0.1, height - 0.1, 0],
                     )
                     canvas.fill(quad, canvas.tone((0.3, 0.3, 0.3), distance, normal))
-            panel = 1 + 0.04 * math.sin(math.floor((a + s0) / 8 + 1e-6) * 78.23)
+            number = math.floor((a + s0) / 4 + 1e-6)
+            if barrier.kind == "striped kerb":
+                panel = 1.0 if number % 2 else 0.15
+            else:
+                panel = 1 + 0.04 * math.sin(number // 2 * 78.23)
             blue, green, red = barrier.colour
             for low, high, gain in bands:
                 gain *= panel
@@ -65,6 +71,11 @@ def barrier_drawings(canvas: Canvas, barrier: Barrier, s0: float) -> list[Drawin
                 )
                 tone = canvas.tone((blue * gain, green * gain, red * gain), distance, normal)
                 canvas.fill(quad, tone)
+            if barrier.kind.endswith("kerb"):
+                back = d - 0.16 * inward
+                quad = path.points([a, a, b, b], [d, back, back, d], height)
+                top = (blue * panel * 1.1, green * panel * 1.1, red * panel * 1.1)
+                canvas.fill(quad, canvas.tone(top, distance, (0, 0, 1)))
 
         drawings.append(((a + b) / 2 if a > 0 else b / 2, draw))
     return drawings

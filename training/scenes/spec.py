@@ -57,6 +57,7 @@ class Skid:
     bend: float  #: 1/m
     width: float
     gain: float
+    wander: float = 0.0  #: metres it strays to either side, as cracks do
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Pavement:
     lane_edges: tuple[float, ...] = (5.4, 1.8, -1.8)  #: descending d; bounds of the lanes
     lane_gains: tuple[float, ...] = ()  #: brightness of each strip between edges
     shoulder_gain: float = 0.9
+    edge_gain: float = 0.75  #: brightness of the pavement's rim: dark grass, bright dust
+    ragged: float = 0.0  #: metres the paved edges stray to either side
     grain: float = 0.08
     streaks: float = 0.06
     blotches: float = 0.08
@@ -93,7 +96,7 @@ class Barrier:
     """A wall or rail along the road."""
 
     offset: float
-    kind: str = "concrete"  #: concrete, rail, wall
+    kind: str = "concrete"  #: concrete, rail, wall, kerb, striped kerb
     height: float = 0.85
     colour: Colour = (0.5, 0.55, 0.58)
     start: float = -1e9

@@ -52,7 +52,7 @@ def coverage(marking: Marking, ground: Ground, s: Array) -> Array:
         along = _dashes(s - marking.phase, marking.period, marking.length, ground.along)
         return across * along
 
-    if marking.kind in ("none", "edge"):
+    if marking.kind == "none":
         return np.zeros_like(ground.d)
     kind = "dashed" if marking.kind == "dots" else marking.kind
     if not marking.double:
@@ -88,7 +88,7 @@ def _profile(pavement: Pavement, markings: tuple[Marking, ...]) -> Array:
     verge = np.array(pavement.verge, np.float32) * (1 - blend) + blend * np.array(
         pavement.field, np.float32
     )
-    near = np.where(np.abs(beyond) < 0.12, 0.75, 1.0)[:, None]
+    near = np.where(np.abs(beyond) < 0.12, pavement.edge_gain, 1.0)[:, None]
     colour = np.where(paved[:, None], colour, verge) * near
     rough = np.where(paved, 1.0, 3.2)[:, None]
     row = np.concatenate([colour, rough], axis=1).astype(np.float32)
@@ -111,9 +111,16 @@ def _patch(patch: Patch, ground: Ground, s: Array, rows: slice) -> Array:
     )
 
 
+def _stray(s: Array, metres: float, seed: float) -> Array:
+    """A random walk over s, of unit deviation, that repeats after this many metres."""
+    return sample(noise(1.1, 13), s * np.float32(1 / metres), np.full_like(s, seed % 1))
+
+
 def _skid(skid: Skid, ground: Ground, s: Array, rows: slice) -> Array:
     at = s[rows] - np.float32(skid.start)
     middle = skid.offset + at * np.float32(skid.slant) + at * at * np.float32(skid.bend / 2)
+    if skid.wander:
+        middle += np.float32(skid.wander) * _stray(s[rows], 41.0, skid.offset + skid.start)
     footprint = ground.across[rows] + ground.along[rows] * np.float32(abs(skid.slant))
     across = np.asarray(ground.d[rows] - middle, np.float32)
     inside = _inside(across, -skid.width / 2, skid.width / 2, footprint)
@@ -135,9 +142,14 @@ def reflectance(
     """Colour (rows, W, 3) of the unlit ground and the share of paint (rows, W); s is absolute."""
     d = ground.d
     level = np.log2(np.maximum(ground.across, _CELL) * np.float32(1 / _CELL))
+    at = d
+    if pavement.ragged:
+        from_edge = np.minimum(np.abs(d - pavement.left), np.abs(d - pavement.right))
+        amount = np.clip(np.float32(1.5) - from_edge, 0, 1) * np.float32(pavement.ragged)
+        at = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
     base = cv2.remap(
         _profile(pavement, markings),
-        np.clip((d + np.float32(_HALF)) * np.float32(1 / _CELL) - 0.5, 0, 2 * _HALF / _CELL - 1),
+        np.clip((at + np.float32(_HALF)) * np.float32(1 / _CELL) - 0.5, 0, 2 * _HALF / _CELL - 1),
         np.minimum(level, _LEVELS - 1),
         cv2.INTER_LINEAR,
     )
