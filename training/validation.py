@@ -68,12 +68,16 @@ def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
 
 
 def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
+    if all(item.lines is None for item in dataset.items):
+        raise ValueError(
+            f"{dataset.root}: none of the {len(dataset)} images has a .lines.txt beside it, which "
+            "the official metric needs; masks are for training"
+        )
     counts = culane.Counts(0, 0, 0)
-    images = [item.image for item in dataset.items]
+    images = [dataset.root / item.image for item in dataset.items]
     for item, detection in zip(dataset.items, _detections(detector, images), strict=True):
-        lanes = [] if item.lines is None else culane.read_lanes(item.lines)
         present = [lane.points[:, :2] for lane in detection.lanes.present if len(lane.points)]
-        counts += culane.score(lanes, present)
+        counts += culane.score(dataset.true_lanes(item), present)
     names = ("f1", "precision", "recall", "tp", "fp", "fn")
     return {name: float(getattr(counts, name)) for name in names}
 

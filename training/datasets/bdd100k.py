@@ -102,27 +102,26 @@ class BDD100K:
         """
         folder = root if root is not None else labels if labels.is_dir() else labels.parent
         self._reading = reading or Reading()
+        found: Sequence[tuple[str, Path | tuple[Border, ...]]]
         if labels.is_dir():
             masks = sorted(labels.glob("*.png"))
             files = masks or sorted(labels.glob("*.json"))
             if not files:
                 raise ValueError(f"{labels}: neither masks (*.png) nor labels (*.json) in here")
-            self.items = [Item(folder / f"{file.stem}.jpg", file) for file in files]
-            places = [str(file) for file in files]
+            found = [(f"{file.stem}.jpg", file) for file in files]
             kind = "ready-made masks" if masks else "label files, centre lines of the borders"
         elif labels.is_file():
-            frames = _frames(labels)
-            self.items = [
-                Item(folder / name, _borders(frame, f"{labels}: {name}")) for name, frame in frames
+            found = [
+                (name, _borders(frame, f"{labels}: {name}")) for name, frame in _frames(labels)
             ]
-            places = [f"{labels}: {name}" for name, _ in frames]
-            empty = sum(not item.label for item in self.items)
+            empty = sum(not label for _, label in found)
             kind = f"centre lines of the borders, {empty} images without lanes"
         else:
             raise FileNotFoundError(
                 f"{labels}: no such label file or folder; {', '.join(LABELS)} of BDD100K are right"
             )
-        check_images([item.image for item in self.items], places)
+        check_images(folder, [name for name, _ in found], lambda index: str(labels))
+        self.items = [Item(folder / name, label) for name, label in found]
         self._cache = Cache(len(self.items), self._reading.cache_mb)
         self.description = f"BDD100K lanes, {labels}: {len(self.items)} images, {kind}"
 

@@ -9,16 +9,18 @@ Beside each image `a.jpg` its lanes lie in `a.lines.txt`, a line of `u v u v ...
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.evaluation.culane import lines_file, read_lanes
+from lane_sad_ros.evaluation.culane import read_lanes
 from training.datasets.images import (
     Cache,
     LabelledImage,
+    Polyline,
     Reading,
     absent,
     check_images,
@@ -37,14 +39,12 @@ SPLITS = {
 SLOTS = 4
 
 
-@dataclass(frozen=True)
-class Item:
-    """One line of a list. mask, lines: the files that are there; name: as the list has it."""
+class Item(NamedTuple):
+    """The files of one line of a list, below the data set's root; None for what is not there."""
 
-    name: str
-    image: Path
-    mask: Path | None
-    lines: Path | None
+    image: str
+    mask: str | None
+    lines: str | None
 
 
 class CULane:
@@ -66,26 +66,32 @@ class CULane:
         self.root = root if root is not None else _root_of(list_file)
         self._reading = reading or Reading()
         entries, empty = _read_list(list_file)
-        images = [self.root / name.lstrip("/") for _, name, _ in entries]
-        places = [f"{list_file}:{number}" for number, _, _ in entries]
-        check_images(images, places)
-        masks = [self.root / (mask or _mask_file(name)).lstrip("/") for _, name, mask in entries]
-        lines = [self.root / lines_file(name) for _, name, _ in entries]
-        missing = absent([*masks, *lines])
-        self.items = [
-            Item(name, image, *(None if file in missing else file for file in (mask, line)))
-            for (_, name, _), image, mask, line in zip(entries, images, masks, lines, strict=True)
+        check_images(
+            self.root,
+            [image for _, image, _ in entries],
+            lambda index: f"{list_file}:{entries[index][0]}",
+        )
+        labels = [
+            (mask or f"laneseg_label_w16/{_stem(image)}.png", f"{_stem(image)}.lines.txt")
+            for _, image, mask in entries
         ]
-        for item, mask, line, place in zip(self.items, masks, lines, places, strict=True):
-            if item.mask is None and item.lines is None:
+        missing = absent(self.root, chain.from_iterable(labels))
+        self.items = []
+        for (number, image, _), (mask, lines) in zip(entries, labels, strict=True):
+            if mask in missing and lines in missing:
                 raise FileNotFoundError(
-                    f"{place}: no label of {item.name}: neither a mask at {mask} nor lanes at "
-                    f"{line}"
+                    f"{list_file}:{number}: no label of {image}: neither a mask at "
+                    f"{self.root / mask} nor lanes at {self.root / lines}"
                 )
+            there = (None if file in missing else file for file in (mask, lines))
+            self.items.append(Item(image, *there))
         drawn = [item for item in self.items if item.mask is None]
         if empty is None:
             # Without flags, a lane file says so by its size, which is cheap to ask for.
-            empty = sum(i.lines is not None and i.lines.stat().st_size < 2 for i in self.items)
+            empty = sum(
+                item.lines is not None and (self.root / item.lines).stat().st_size < 2
+                for item in self.items
+            )
         self._cache = Cache(len(self.items), self._reading.cache_mb)
         self.description = (
             f"CULane, {list_file}: {len(self.items)} images, {len(self.items) - len(drawn)} with "
@@ -98,17 +104,21 @@ class CULane:
     def __getitem__(self, index: int) -> LabelledImage:
         return self._cache.get(index, lambda: self._read(self.items[index]))
 
+    def true_lanes(self, item: Item) -> list[Polyline]:
+        """The lanes in the lane file of an image, N×2 in its pixels, as the metric takes them."""
+        return [] if item.lines is None else read_lanes(self.root / item.lines)
+
     def _read(self, item: Item) -> LabelledImage:
-        image, factors = read_scaled(item.image, self._reading.max_width)
-        lanes = [] if item.lines is None else read_lanes(item.lines)
-        lanes = [lane for lane in lanes if len(lane) >= 2]
+        image, factors = read_scaled(self.root / item.image, self._reading.max_width)
+        lanes = [lane for lane in self.true_lanes(item) if len(lane) >= 2]
         if item.mask is None:
             return LabelledImage(image, tuple(scaled(lane, factors) for lane in lanes))
-        mask = read_mask(item.mask)
-        check_size(item.mask, mask, image, factors)
+        path = self.root / item.mask
+        mask = read_mask(path)
+        check_size(path, mask, image, factors)
         if mask.max() > SLOTS:
             raise ValueError(
-                f"{item.mask}: holds the class {mask.max()}; a mask of CULane has 0 for background "
+                f"{path}: holds the class {mask.max()}; a mask of CULane has 0 for background "
                 f"and 1 to {SLOTS} for the lanes from left to right"
             )
         found = [(lane, slot) for lane in lanes if (slot := _slot_in(mask, lane)) is not None]
@@ -120,8 +130,8 @@ class CULane:
         )
 
 
-def _mask_file(name: str) -> str:
-    return f"laneseg_label_w16/{Path(name.lstrip('/')).with_suffix('.png')}"
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _root_of(list_file: Path) -> Path:
@@ -149,7 +159,8 @@ def _read_list(path: Path) -> tuple[list[tuple[int, str, str | None]], int | Non
                 f"{path}:{number}: not a line of CULane; an image, or an image, its mask and "
                 f"{SLOTS} flags of 0 or 1 are right"
             )
-        entries.append((number, words[0], words[1] if len(words) > 1 else None))
+        image, mask = words[0].lstrip("/"), words[1].lstrip("/") if len(words) > 1 else None
+        entries.append((number, image, mask))
         flagged += len(words) > 2
         empty += len(words) > 2 and "1" not in words[2:]
     if not entries:

@@ -149,31 +149,35 @@ def resize_mask(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np
     return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def absent(paths: Iterable[Path]) -> set[Path]:
-    """Which of these files are not there, with one look into each folder, not one at each file."""
-    by_folder: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_folder[os.path.dirname(path)].append(path)
-    missing: set[Path] = set()
-    for folder, files in by_folder.items():
+def absent(folder: Path, names: Iterable[str]) -> set[str]:
+    """Which of these files below a folder are not there.
+
+    Each folder is looked into once, instead of at each file: a large set may lie on a slow disk.
+    """
+    by_folder: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name in names:
+        inner, _, file = name.rpartition("/")
+        by_folder[inner].append((file, name))
+    missing: set[str] = set()
+    for inner, files in by_folder.items():
         try:
-            there = set(os.listdir(folder))
+            there = set(os.listdir(folder / inner))
         except (FileNotFoundError, NotADirectoryError):
             there = set()
-        missing.update(file for file in files if file.name not in there)
+        missing.update(name for file, name in files if file not in there)
     return missing
 
 
-def check_images(images: Sequence[Path], places: Sequence[str]) -> None:
-    """Raises FileNotFoundError for the first image that is not there, naming where it is listed.
+def check_images(folder: Path, names: Sequence[str], place: Callable[[int], str]) -> None:
+    """Raises FileNotFoundError for the first of the images below a folder that is not there.
 
-    places: "file:line" for each of the images.
+    place: says where the image of an index is named, "file:line".
     """
-    missing = absent(images)
+    missing = absent(folder, names)
     if missing:
-        first = next(i for i, image in enumerate(images) if image in missing)
-        more = f"; {len(missing)} of {len(images)} images are missing" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"{places[first]}: no image at {images[first]}{more}")
+        first = next(index for index, name in enumerate(names) if name in missing)
+        more = f"; {len(missing)} of {len(names)} images are missing" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"{place(first)}: no image at {folder / names[first]}{more}")
 
 
 def _bytes(path: Path) -> bytes:
@@ -190,8 +194,6 @@ def _decode(path: Path, data: bytes, flags: int) -> NDArray[np.uint8]:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error:
         image = None
-    # FF D9 ends a JPEG, and a decoder fills up with grey what is missing of it.
-    cut = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    if image is None or cut or image.dtype != np.uint8:
-        raise ValueError(f"{path}: not a readable image; a whole JPEG or PNG is right")
+    if image is None or image.dtype != np.uint8:
+        raise ValueError(f"{path}: not a readable image; a whole JPEG or PNG of 8 bits is right")
     return np.asarray(image, np.uint8)

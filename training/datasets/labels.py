@@ -1,80 +1,181 @@
-"""From lane polylines to what the network learns: slots, a class map and existence flags."""
+"""From lane polylines to what the network learns: slots, a class map and existence flags.
+
+Slots and drawing work on batches, on the device, with axes named B: images, L: lanes, N: points;
+`assign_slots` and `draw_line` are the same for the lanes of a single image in arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
+
+# Points that an evenly spaced lane has.
+POINTS = 128
+
+# The slot of a lane that is not there, or not in any slot.
+ABSENT = -1
 
 # A lane with less drawn area than this (pixels of the class map) is not worth calling present.
 _MIN_AREA = 24
 
+# Lanes are drawn in straight pieces of at most about this many pixels.
+_PIECE = 4.0
+
+
+def evenly(lane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The polyline N×2 with POINTS points at even distances."""
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(lane, axis=0).T))])
+    at = np.linspace(0.0, along[-1], POINTS)
+    return np.stack([np.interp(at, along, lane[:, axis]) for axis in (0, 1)], 1).astype(np.float32)
+
+
+def slots_of(lanes: Tensor, present: Tensor, slots: int, size: tuple[int, int]) -> Tensor:
+    """The slots B×L (int64) of lanes, counted around the ego lane: n/2-1 is the first to the left.
+
+    lanes: evenly spaced polylines B×L×N×2 of (u, v); present: B×L, whether they are there;
+    size: (width, height) of their image. Each lane is continued along its lower third to the bottom
+    of the image and compared there with the image's middle. Lanes beyond the outermost slot, and
+    lanes that lie in one row, are ABSENT. One slot alone takes every lane.
+    """
+    if slots == 1:
+        return torch.where(present, 0, ABSENT)
+    order = lanes[..., 1].argsort(dim=2)[..., -max(2, lanes.shape[2] // 3) :]
+    lower = lanes.gather(2, order[..., None].expand(-1, -1, -1, 2))
+    centre = lower.mean(dim=2)
+    u, v = (lower - centre[:, :, None]).unbind(dim=-1)
+    slope = (u * v).sum(dim=2) / v.square().sum(dim=2).clamp(min=1e-6)
+    bottom = centre[..., 0] + slope * (size[1] - centre[..., 1])
+    distance = bottom - (size[0] - 1) / 2
+    placed = present & (v[..., -1] - v[..., 0] >= 1e-3)
+    right = distance >= 0
+    # nearer[b, i, j]: lane j lies on the side of lane i and nearer to the middle.
+    far = distance.abs()
+    nearer = (right[:, :, None] == right[:, None]) & placed[:, None] & (far[:, None] < far[:, :, None])
+    rank = nearer.sum(dim=2)
+    half = slots // 2
+    slot = torch.where(right, half + rank, half - 1 - rank)
+    return torch.where(placed & (slot >= 0) & (slot < slots), slot, ABSENT)
+
 
 def assign_slots(
-    lanes: Sequence[NDArray[np.float32]], slots: int, width: float, bottom: float
+    lanes: Sequence[NDArray[np.float32]], slots: int, width: int, height: int
 ) -> list[NDArray[np.float32] | None]:
-    """Lanes ordered around the ego lane: slot n/2-1 is the first to the left, n/2 to the right.
+    """The lane of each slot, None where there is none, of an image of width×height; see `slots_of`.
 
-    lanes: polylines N×2 of (u, v). Each is continued along its lower end to the row `bottom` and
-    compared there with the image's middle, width / 2. Lanes beyond the outermost slot are left out.
+    lanes: polylines N×2 of (u, v), N at least 2, not more than one of them for one slot.
     """
-    half = slots // 2
-    left: list[tuple[float, NDArray[np.float32]]] = []
-    right: list[tuple[float, NDArray[np.float32]]] = []
-    for lane in lanes:
-        if len(lane) < 2:
-            continue
-        lower = lane[np.argsort(lane[:, 1])][-max(2, len(lane) // 3) :]
-        if np.ptp(lower[:, 1]) < 1e-3:
-            continue
-        slope, offset = np.polyfit(lower[:, 1], lower[:, 0], 1)
-        distance = slope * bottom + offset - width / 2
-        (right if distance >= 0 else left).append((abs(distance), lane))
-    left.sort(key=lambda item: item[0])
-    right.sort(key=lambda item: item[0])
     result: list[NDArray[np.float32] | None] = [None] * slots
-    for order, (_, lane) in enumerate(left[:half]):
-        result[half - 1 - order] = lane
-    for order, (_, lane) in enumerate(right[: slots - half]):
-        result[half + order] = lane
+    if lanes:
+        points = torch.from_numpy(np.stack([evenly(lane) for lane in lanes]))[None]
+        present = torch.ones(points.shape[:2], dtype=torch.bool)
+        found = slots_of(points, present, slots, (width, height))[0].tolist()
+        for slot, lane in zip(found, lanes, strict=True):
+            if slot != ABSENT:
+                result[slot] = lane
     return result
 
 
 def draw_labels(
-    lanes: Sequence[NDArray[np.float32] | None], size: tuple[int, int], thickness: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The class map H×W (0 background, 1 + slot) and the existence flags of lanes in slot order.
+    lanes: Tensor, lane_slots: Tensor, slots: int, size: tuple[int, int], thickness: float
+) -> Tensor:
+    """The class maps B×H×W (uint8; 0 background, 1 + slot) of lanes drawn with round ends.
 
-    size: (width, height) of the map; lanes: polylines in its pixels, None where absent;
-    thickness: of the drawn lines, pixels of the map.
+    lanes: polylines B×L×N×2 in pixels of the map; lane_slots: B×L, ABSENT where not to be drawn;
+    size: (width, height) of the map; thickness: of the drawn lines in its pixels, at least 1.
+    A pixel belongs to a lane if its centre is less than half the thickness away from it; where
+    lanes meet, it belongs to the one nearer to the ego lane.
     """
-    classes = np.zeros((size[1], size[0]), np.uint8)
-    # Outer lanes first, so that the ego lanes stay whole where lanes meet near the horizon.
-    middle = (len(lanes) - 1) / 2
-    for slot in sorted(range(len(lanes)), key=lambda slot: -abs(slot - middle)):
-        lane = lanes[slot]
-        if lane is not None:
-            draw_line(classes, lane, 1 + slot, thickness)
-    areas = np.bincount(classes.ravel(), minlength=len(lanes) + 1)[1:]
-    return classes, (areas >= _MIN_AREA).astype(np.float32)
+    width, height = size
+    radius = max(1.0, thickness) / 2
+    images, device = len(lanes), lanes.device
+    drawn = lane_slots >= 0
+    image = torch.arange(images, device=device)[:, None].expand_as(drawn)[drawn]
+    # Ego lanes are painted last: rank[slot] is when, from 1.
+    middle = (slots - 1) / 2
+    order = sorted(range(slots), key=lambda slot: -abs(slot - middle))
+    rank = torch.tensor([1 + order.index(slot) for slot in range(slots)], device=device)
+    table = torch.tensor([0] + [1 + slot for slot in order], dtype=torch.uint8, device=device)
+
+    # K pieces of all lanes, each drawn in the square of pixels around its middle.
+    # Between whole pixels, where lines of whole widths would end on pixel centres on both sides.
+    nudge = torch.tensor([1e-3, 4e-4], device=device)
+    start, end, lane = _pieces(lanes[drawn] + nudge, size, radius)
+    centre = (start + end) / 2
+    half = (end - start).norm(dim=1) / 2
+    along_u, along_v = ((end - start) / (2 * half[:, None]).clamp(min=1e-6)).unbind(dim=1)
+    reach = int(radius + _PIECE / 2 + 0.5)
+    offsets = torch.arange(-reach, reach + 1, device=device)
+    limit = torch.tensor([width - 1 + reach, height - 1 + reach], device=device)
+    nearest = centre.round().long().clamp(min=-reach).minimum(limit)
+    u, v = (nearest[:, :, None] + offsets).unbind(dim=1)  # K×S each
+    du, dv = u - centre[:, 0, None], v - centre[:, 1, None]
+    # K×S×S, rows before columns: distance along the piece beyond its ends, and across it.
+    along = (du * along_u[:, None])[:, None] + (dv * along_v[:, None])[:, :, None]
+    across = (du * along_v[:, None])[:, None] - (dv * along_u[:, None])[:, :, None]
+    beyond = along.abs_().sub_(half[:, None, None]).clamp_(min=0)
+    inside = beyond.square_().add_(across.square_()) <= radius * radius
+
+    # The canvas has a margin, so that squares need no clipping.
+    margin = 2 * reach
+    canvas_width, canvas_height = width + 2 * margin, height + 2 * margin
+    row = (image[lane, None] * canvas_height + v + margin) * canvas_width
+    index = row[:, :, None] + (u + margin)[:, None]
+    ranks = inside * rank[lane_slots[drawn]].to(torch.uint8)[lane, None, None]
+    canvas = torch.zeros(images * canvas_height * canvas_width, dtype=torch.uint8, device=device)
+    canvas.scatter_reduce_(0, index.flatten(), ranks.flatten(), "amax")
+    canvas = canvas.view(images, canvas_height, canvas_width)
+    return table[canvas[:, margin : margin + height, margin : margin + width].int()]
+
+
+def existence(classes: Tensor, slots: int) -> Tensor:
+    """The flags B×slots (float32) of slots that have an area worth the name in class maps B×H×W."""
+    areas = torch.stack([(classes == 1 + slot).sum(dim=(1, 2)) for slot in range(slots)], dim=1)
+    return (areas >= _MIN_AREA).float()
 
 
 def draw_line(
     classes: NDArray[np.uint8], lane: NDArray[np.float32], number: int, thickness: float
 ) -> None:
-    """Draws a polyline into a class map as class `number`.
+    """Draws a polyline N×2 into a class map H×W as class `number`, as `draw_labels` does."""
+    height, width = classes.shape
+    points = torch.from_numpy(np.array(lane, np.float32))[None, None]
+    slot = torch.zeros(1, 1, dtype=torch.long)
+    classes[draw_labels(points, slot, 1, (width, height), thickness)[0].numpy() > 0] = number
 
-    thickness: of the line in pixels of the map, across; a line is one pixel thick at least.
+
+def _pieces(lanes: Tensor, size: tuple[int, int], radius: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The parts of polylines L×N×2 that an image shows, cut into K pieces of nearly one length.
+
+    Returns the ends K×2 of the pieces and the lane of each. A lane is cut alike whatever the
+    others are, and its part outside the image, however long, takes no pieces.
     """
-    start, end = lane[:-1].astype(np.float64), lane[1:].astype(np.float64)
-    along = end - start
-    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
-    # OpenCV fills the pixels that an outline touches too, one more across, and its own thick lines
-    # have only odd widths, one or two too wide: hence one rectangle a piece, by a pixel narrower.
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / length * max(0.0, (thickness - 1) / 2)
-    corners = np.stack([start + across, end + across, end - across, start - across], axis=1)
-    # Coordinates in 1/16 pixels: lines at network resolution need their fractions.
-    for piece in np.round(np.clip(corners, -4000, 4000) * 16).astype(np.int32):
-        cv2.fillConvexPoly(classes, piece, number, cv2.LINE_8, 4)
+    reach = radius + 2 * _PIECE
+    # A line that goes one way is at most this long there.
+    count = int((sum(size) + 4 * reach) / _PIECE) + 1
+    start, step = lanes[:, :-1], lanes.diff(dim=1)
+    limit = torch.tensor(size, device=lanes.device) + reach
+    # The share of each step where it enters the image and where it leaves it.
+    safe = torch.where(step.abs() < 1e-6, 1e-6, step)
+    first, second = (-reach - start) / safe, (limit - start) / safe
+    enter = torch.minimum(first, second).amax(dim=2).clamp(min=0)
+    leave = torch.maximum(first, second).amin(dim=2).clamp(max=1)
+    lengths = step.norm(dim=2) * (leave - enter).clamp(min=0)
+    along = F.pad(lengths.cumsum(dim=1), (1, 0))
+    spacing = along[:, -1:] / count
+    at = spacing * torch.arange(count + 1, device=lanes.device)
+    index = (torch.searchsorted(along, at, right=True) - 1).clamp(0, lengths.shape[1] - 1)
+    share = ((at - along.gather(1, index)) / lengths.gather(1, index).clamp(min=1e-6)).clamp(0, 1)
+    share = torch.lerp(enter.gather(1, index), leave.gather(1, index), share)[..., None]
+    index = index[..., None].expand(-1, -1, 2)
+    points = start.gather(1, index) + share * step.gather(1, index)
+    start, end = points[:, :-1], points[:, 1:]
+    # A piece longer than the spacing bridges a part outside, perhaps through the image.
+    length = (end - start).norm(dim=2)
+    kept = (length > 0) & (length <= 1.01 * spacing)
+    lane = torch.arange(len(lanes), device=lanes.device)[:, None].expand_as(kept)
+    return start[kept], end[kept], lane[kept]

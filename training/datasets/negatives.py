@@ -36,8 +36,10 @@ class Negatives:
         elif path.is_file():
             folder = root if root is not None else path.parent
             names = _names(path)
+            check_images(
+                folder, [name for _, name in names], lambda index: f"{path}:{names[index][0]}"
+            )
             self.images = [folder / name for _, name in names]
-            check_images(self.images, [f"{path}:{number}" for number, _ in names])
         else:
             raise FileNotFoundError(f"{path}: no such folder or list of images without lanes")
         self._cache = Cache(len(self.images), self._reading.cache_mb)

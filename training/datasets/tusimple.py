@@ -7,6 +7,7 @@ A label file has one JSON object a line: "raw_file" (image path below the data s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +54,18 @@ class TuSimple:
         files = [labels] if isinstance(labels, Path) else list(labels)
         self._reading = reading or Reading()
         self.records: list[tuple[Path, dict[str, Any]]] = []
-        places: list[str] = []
         for file in files:
             if not file.is_file():
                 raise FileNotFoundError(f"{file}: no such label file; TuSimple's are JSON lines")
             records = read_records(file)
             if not records:
                 raise ValueError(f"{file}: holds no record")
-            lines = file.read_text(encoding="utf-8").split("\n")
-            places += [f"{file}:{n}" for n, line in enumerate(lines, start=1) if line.strip()]
             folder = root if root is not None else file.parent
-            self.records += [(folder / record["raw_file"], record) for record in records]
-        check_images([image for image, _ in self.records], places)
+            names = [record["raw_file"] for record in records]
+            check_images(folder, names, partial(_place, file))
+            self.records += [
+                (folder / name, record) for name, record in zip(names, records, strict=True)
+            ]
         self._cache = Cache(len(self.records), self._reading.cache_mb)
         counts = [len(lanes_of(record)) for _, record in self.records]
         self.description = (
@@ -93,3 +94,10 @@ def lanes_of(record: dict[str, Any]) -> list[Polyline]:
         if len(lane) >= 2:
             lanes.append(lane)
     return lanes
+
+
+def _place(file: Path, index: int) -> str:
+    """Where in a label file a record is."""
+    lines = file.read_text(encoding="utf-8").split("\n")
+    numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
+    return f"{file}:{numbers[index]}"
