@@ -1,138 +1,20 @@
-"""The first trainer: labels, augmentation in step, losses, configuration, a whole small run."""
+"""The first trainer: losses, configuration, a whole small run."""
 
-import dataclasses
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
-from numpy.typing import NDArray
 
 import training.fit
-from lane_sad_ros.lanes import SLOTS_4, TUSIMPLE, Decoding, LaneLayout
+from lane_sad_ros.lanes import TUSIMPLE
 from lane_sad_ros.network.weights import load, load_network
 from training.__main__ import main
-from training.augmentation import NONE, Augmentation, augment
-from training.datasets import LabelledImage
-from training.datasets.labels import assign_slots, draw_labels
 from training.datasets.synthetic import write_scenes
 from training.datasets.tusimple import TuSimple
 from training.fit import Config, fit, read_config
 from training.objective import Objective, soft_iou_loss
-
-Polyline = NDArray[np.float32]
-
-
-def line(bottom: float, top: float, height: int = 200) -> Polyline:
-    """A straight lane from column `bottom` at the lowest row to column `top` at 80."""
-    return np.array([[bottom, height - 1], [top, 80]], np.float32)
-
-
-# --- slots and class maps
-
-
-def test_slots_are_counted_from_the_ego_lane_outwards() -> None:
-    lanes = {name: line(u, 150 + (u - 150) / 8) for name, u in (
-        ("far left", -350.0), ("left", -60.0), ("ego left", 90.0),
-        ("ego right", 210.0), ("right", 330.0),
-    )}  # fmt: skip
-    order = ["right", "far left", "ego right", "left", "ego left"]
-    slots = assign_slots([lanes[name] for name in order], 6, 300, 200)
-    expected = ["far left", "left", "ego left", "ego right", "right", None]
-    for found, name in zip(slots, expected, strict=True):
-        assert found is (lanes[name] if name else None)
-
-
-def test_lanes_beyond_the_last_slot_are_left_out() -> None:
-    lanes = [line(u, 150 + (u - 150) / 8) for u in (-350.0, -60.0, 90.0)]
-    slots = assign_slots(lanes, 4, 300, 200)
-    assert slots[0] is lanes[1]
-    assert slots[1] is lanes[2]
-    assert slots[2:] == [None, None]
-
-
-def test_lane_that_ends_early_is_judged_where_it_points_to() -> None:
-    # Seen only from row 80 to 120, left of the middle there, but it meets row 200 on the right.
-    short = np.array([[145.0, 80], [148.0, 120]], np.float32)
-    assert assign_slots([short], 4, 300, 200)[2] is short
-
-
-def test_class_map_and_existence() -> None:
-    classes, exists = draw_labels([None, line(90, 140), line(210, 160), None], (300, 200), 5)
-    assert exists.tolist() == [0, 1, 1, 0]
-    assert set(np.unique(classes)) == {0, 2, 3}
-    np.testing.assert_allclose(np.flatnonzero(classes[150] == 2).mean(), 110.6, atol=0.6)
-    outside = line(-400, -300)
-    assert draw_labels([None, outside, None, None], (300, 200), 5)[1].tolist() == [0, 0, 0, 0]
-
-
-# --- augmentation
-
-
-LAYOUT = LaneLayout(
-    name="small",
-    slots=SLOTS_4,
-    image_size=(320, 180),
-    crop=(0, 40, 320, 180),
-    input_size=(160, 72),
-    decoding=Decoding(rows=(80, 180, 5), smoothing=3),
-)
-
-
-def painted() -> LabelledImage:
-    """A grey image with its lanes in white paint."""
-    image = np.full((180, 320, 3), 60, np.uint8)
-    lanes = (
-        np.array([[20, 170], [140, 75]], np.float32),
-        np.array([[110, 175], [152, 78]], np.float32),
-        np.array([[230, 175], [170, 75]], np.float32),
-    )
-    for lane in lanes:
-        cv2.line(image, *lane.astype(int).tolist(), (255, 255, 255), 3, cv2.LINE_AA)
-    return LabelledImage(image, lanes)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_labels_stay_on_the_paint(seed: int) -> None:
-    ranges = dataclasses.replace(Augmentation(), colour=0.0)
-    image, lanes = augment(painted(), LAYOUT, ranges, np.random.default_rng(seed))
-    checked = 0
-    for lane in lanes:
-        for u, v in lane:
-            column, row = round(float(u)), round(float(v))
-            if 2 <= column < 158 and 2 <= row < 70:
-                assert image[row - 1 : row + 2, column - 1 : column + 2].max() > 150, (u, v)
-                checked += 1
-    assert checked > 20
-
-
-def test_no_augmentation_is_crop_and_resize() -> None:
-    sample = painted()
-    image, lanes = augment(sample, LAYOUT, NONE, np.random.default_rng(0))
-    plain = cv2.resize(sample.image[40:], (160, 72), interpolation=cv2.INTER_LINEAR)
-    assert np.abs(image.astype(int) - plain).max() <= 2
-    for lane, original in zip(lanes, sample.lanes, strict=True):
-        expected = (original + 0.5 - (0, 40)) * (160 / 320, 72 / 140) - 0.5
-        np.testing.assert_allclose(lane[[0, -1]], expected, atol=1e-3)
-
-
-def test_mirrored_image_swaps_slots_and_existence() -> None:
-    sample = painted()  # left_2, left_1, right_1
-    flipped = dataclasses.replace(NONE, flip=1.0)
-    straight_image, straight = augment(sample, LAYOUT, NONE, np.random.default_rng(0))
-    mirror_image, mirror = augment(sample, LAYOUT, flipped, np.random.default_rng(0))
-    assert np.abs(mirror_image[:, ::-1].astype(int) - straight_image).max() <= 2
-    labels = [
-        draw_labels(assign_slots(lanes, 4, 160, 72), (160, 72), 3) for lanes in (straight, mirror)
-    ]
-    (classes, exists), (mirror_classes, mirror_exists) = labels
-    assert exists.tolist() == [1, 1, 1, 0]
-    assert mirror_exists.tolist() == [0, 1, 1, 1]
-    swapped = np.where(classes > 0, 5 - classes, 0)
-    assert (mirror_classes[:, ::-1] == swapped).mean() > 0.985
-
 
 # --- objective
 

@@ -1,4 +1,8 @@
-"""Augmentation of an image and its lanes in step: one warp of the image, the same of the points.
+"""Augmentation of an image and its labels in step: drawn for each sample, done in batches.
+
+`prepare` runs in the loader's workers: it draws the random numbers of one sample and brings its
+image to about the network's resolution, all in fixed shapes. `Changes` runs on the device: it warps
+a batch of images once, recolours them, and draws the labels from lanes that went the same way.
 
 Besides the paper's rotation, crop and mirroring, the road itself is changed: moving sideways on it
 and bending it are, for a flat road, shifts of whole image rows, exact for everything on the road.
@@ -6,15 +10,40 @@ and bending it are, for a flat road, shifts of whole image rows, exact for every
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
+from lane_sad_ros.detection.preprocess import Normalise
 from lane_sad_ros.lanes import LaneLayout
-from training.datasets.tusimple import LabelledImage
+from training.datasets.images import LabelledImage
+from training.datasets.labels import (
+    ABSENT,
+    POINTS,
+    draw_labels,
+    evenly,
+    existence,
+    slots_of,
+)
+
+# The lanes that a sample has room for.
+_LANES = 16
+
+# The slot of a lane that is given by its position after the change.
+_BY_POSITION = -2
+
+# Half the side of the blur's kernel: three of its largest standard deviation, pixels.
+_BLUR_REACH = 4
 
 
 @dataclass(frozen=True)
@@ -36,74 +65,296 @@ class Augmentation:
     bend: float = 2200.0
     colour: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale {self.scale} must be the smallest and the largest factor")
+        for name in ("flip", "colour"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        for name, value in (
+            ("rotation", self.rotation), ("shift", min(self.shift)),
+            ("lateral", self.lateral), ("bend", self.bend),
+        ):  # fmt: skip
+            if value < 0:
+                raise ValueError(f"{name} is the largest change either way, not {value}")
+
 
 NONE = Augmentation(0.0, 0.0, (1.0, 1.0), (0.0, 0.0), 0.0, 0.0, 0.0)
 
 
-def augment(
-    sample: LabelledImage, layout: LaneLayout, ranges: Augmentation, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
-    """The network's view of a sample after a random change.
+class Prepared(NamedTuple):
+    """A sample, or a batch of samples, before its change; shapes without the batch axis.
 
-    Returns the image h×w×3 BGR of the layout's input size and the lanes in its pixels; lanes keep
-    their order, slots are given afterwards from where they are now (`assign_slots`), which is what
-    swaps them in a mirrored image.
+    image: uint8 H×W×3 RGB, the part of the photo that a change can show ("source" below).
+    classes, mapped: uint8 H×W class map of the source and whether labels come from it.
+    lanes: float32 L×N×2 (u, v) in source pixels. slots: int64 L.
+    view, back: float32 2×3 affine matrices, source to network pixels and back.
+    shift: float32 (horizon row, lateral, bend, near) of the row shift in source pixels.
+    border: float32 RGB outside the photo. gain: float32 RGB factors. contrast, saturation: float32
+    factors. shadow: float32 2×4, two crossing strips (see `_shade`), shade: float32 factor where
+    they cross. blur, noise: float32 standard deviations in network pixels and in grey levels.
+    seed: int64, of the noise.
     """
+
+    image: Tensor
+    classes: Tensor
+    mapped: Tensor
+    lanes: Tensor
+    slots: Tensor
+    view: Tensor
+    back: Tensor
+    shift: Tensor
+    border: Tensor
+    gain: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    shadow: Tensor
+    shade: Tensor
+    blur: Tensor
+    noise: Tensor
+    seed: Tensor
+
+
+def prepare(
+    sample: LabelledImage, layout: LaneLayout, ranges: Augmentation, rng: np.random.Generator
+) -> Prepared:
+    """The source of a sample and a random change of it, in shapes that every sample shares.
+
+    The same numbers are drawn in the same order whatever the sample is. Slots that the sample says
+    itself, as numbers or in a class map, are kept, only swapped in a mirrored image; then the
+    change has no lateral move, which would make other lanes the ego lanes.
+    Raises ValueError if the sample has too many lanes, or a slot or class that the layout lacks.
+    """
+    slots = len(layout.slots)
     height, width = sample.image.shape[:2]
-    horizon = _horizon_row(sample.lanes, height)
-    columns = width / 1280
+    source = source_layout(layout, ranges)
+    said = sample.slots is not None or sample.classes is not None
+
+    mirrored, change = _random_change(layout, ranges, rng)
+    to_network = _pixels(layout, (width, height))
+    to_source = _pixels(source, (width, height))
+    to_reference = _scaling(np.divide(layout.image_size, (width, height)), (0, 0))
+    from_source = to_reference @ np.linalg.inv(to_source)
+    view = to_network @ np.linalg.inv(to_reference) @ change @ from_source
+
+    # The row shift, drawn in reference pixels, in those of the source.
+    columns = layout.image_size[0] / 1280
     lateral = rng.uniform(-ranges.lateral, ranges.lateral) * (rng.random() < 0.7)
     bend = rng.uniform(-ranges.bend, ranges.bend) * columns**2 * (rng.random() < 0.7)
-    near = 20 * columns
-
-    def row_shift(rows: NDArray[Any]) -> NDArray[Any]:
-        below = rows - horizon
-        # A bend moves a row by bend / below; above `near` everything moves alike, so that lanes
-        # do not hook back where they meet.
-        far = np.maximum(below, near)
-        return lateral * np.maximum(below, 0) + bend * far / (far * far + near * near)
-
-    view = _view_matrix(layout, (width, height), ranges, rng)
-    back = cv2.invertAffineTransform(view)
-    input_width, input_height = layout.input_size
-    grid_u, grid_v = np.meshgrid(
-        np.arange(input_width, dtype=np.float32), np.arange(input_height, dtype=np.float32)
+    horizon = to_source[1, 1] * _horizon_row(sample.lanes, height) + to_source[1, 2]
+    zoom_u, zoom_v = from_source[0, 0], from_source[1, 1]
+    shift = (
+        horizon,
+        0.0 if said else lateral * zoom_v / zoom_u,
+        bend / (zoom_u * zoom_v),
+        20 * columns / zoom_v,
     )
-    rows = (back[1, 0] * grid_u + back[1, 1] * grid_v + back[1, 2]).astype(np.float32)
-    cols = (back[0, 0] * grid_u + back[0, 1] * grid_v + back[0, 2]).astype(np.float32)
-    cols -= row_shift(rows)
-    border = tuple(float(x) for x in rng.integers(60, 150) + rng.integers(-12, 12, 3))
-    image = cv2.remap(sample.image, cols, rows, cv2.INTER_LINEAR, None, cv2.BORDER_CONSTANT, border)
-    lanes = []
-    for lane in sample.lanes:
-        points = _dense(lane).astype(np.float64)
-        points[:, 0] += row_shift(points[:, 1])
-        lanes.append((points @ view[:, :2].T + view[:, 2]).astype(np.float32))
-    return _recolour(np.asarray(image, np.uint8), ranges.colour, rng), lanes
+
+    image = cv2.cvtColor(_resized(sample.image, source, cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    classes = np.zeros(image.shape[:2], np.uint8)
+    if sample.classes is not None:
+        classes = _resized(sample.classes, source, cv2.INTER_NEAREST_EXACT)
+        if classes.max() > slots:
+            raise ValueError(
+                f"a class map holds class {classes.max()}; the layout {layout.name} has the "
+                f"classes 0 to {slots}"
+            )
+        if mirrored:
+            classes = np.where(classes > 0, slots + 1 - classes, 0).astype(np.uint8)
+
+    if len(sample.lanes) > _LANES:
+        raise ValueError(f"an image has {len(sample.lanes)} lanes; at most {_LANES} are learned")
+    if sample.slots and not 0 <= min(sample.slots) <= max(sample.slots) < slots:
+        raise ValueError(
+            f"an image has lanes in the slots {sample.slots}; the layout {layout.name} has the "
+            f"slots 0 to {slots - 1}"
+        )
+    lanes = np.zeros((_LANES, POINTS, 2), np.float32)
+    lane_slots = np.full(_LANES, ABSENT)
+    for index, lane in enumerate(sample.lanes):
+        lanes[index] = evenly(lane) * np.diag(to_source)[:2] + to_source[:2, 2]
+        lane_slots[index] = _BY_POSITION
+        if sample.slots is not None:
+            slot = sample.slots[index]
+            lane_slots[index] = slots - 1 - slot if mirrored else slot
+
+    colour = _random_colour(layout.input_size, ranges.colour, rng)
+    return Prepared(
+        image=torch.from_numpy(image),
+        classes=torch.from_numpy(classes),
+        mapped=torch.tensor(sample.classes is not None),
+        lanes=torch.from_numpy(lanes),
+        slots=torch.from_numpy(lane_slots),
+        view=_floats(view[:2]),
+        back=_floats(np.linalg.inv(view)[:2]),
+        shift=_floats(shift),
+        seed=torch.tensor(int(rng.integers(2**63 - 1))),
+        **{name: _floats(value) for name, value in colour.items()},
+    )
 
 
-def _view_matrix(
-    layout: LaneLayout,
-    image_size: tuple[int, int],
-    ranges: Augmentation,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
-    """2×3 affine matrix from the pixels of the sample to those of the network's input."""
-    width, height = image_size
+class Changes:
+    """Does the changes of prepared samples, in batches on the device.
+
+    Nothing that a sample becomes depends on the others of its batch.
+    """
+
+    def __init__(self, layout: LaneLayout, lane_width: float, device: torch.device) -> None:
+        """Of samples prepared for `layout`; lane_width: of drawn labels in reference pixels."""
+        self.layout = layout
+        self.device = device
+        width, height = layout.input_size
+        self._thickness = lane_width * width / (layout.crop[2] - layout.crop[0])
+        self._normalise = Normalise(layout, device)
+        self._u = torch.arange(width, dtype=torch.float32, device=device)
+        self._v = torch.arange(height, dtype=torch.float32, device=device)[:, None]
+
+    @torch.no_grad()
+    def __call__(self, batch: Prepared) -> tuple[Tensor, Tensor, Tensor]:
+        """The network's input and what it should say, on the device.
+
+        Returns inputs B×3×H×W (float32, normalised, channels-last memory), classes B×H×W (int64;
+        0 background, 1 + slot) and existence flags B×slots (float32).
+        """
+        batch = Prepared(*(part.to(self.device, non_blocking=True) for part in batch))
+        column, row = self._grid(batch)
+        pixels = self._recolour(_sample(batch.image, column, row, batch.border), batch)
+        inputs = torch.empty_like(pixels, memory_format=torch.channels_last)
+        self._normalise(pixels, out=inputs)
+        classes = torch.where(
+            batch.mapped[:, None, None],
+            _nearest(batch.classes, column, row),
+            self._drawn(batch),
+        )
+        return inputs, classes.long(), existence(classes, len(self.layout.slots))
+
+    def _grid(self, batch: Prepared) -> tuple[Tensor, Tensor]:
+        """The source column and row, B×H×W each, that each network pixel comes from."""
+        column, row = _affine(batch.back, self._u, self._v)
+        return column - _row_shift(row, batch.shift), row
+
+    def _drawn(self, batch: Prepared) -> Tensor:
+        """The class maps B×H×W that the lanes give after the change."""
+        u, v = batch.lanes.unbind(dim=-1)
+        lanes = torch.stack(_affine(batch.view, u + _row_shift(v, batch.shift), v), dim=-1)
+        slots, size = len(self.layout.slots), self.layout.input_size
+        by_position = slots_of(lanes, batch.slots != ABSENT, slots, size)
+        lane_slots = torch.where(batch.slots == _BY_POSITION, by_position, batch.slots)
+        return draw_labels(lanes, lane_slots, slots, size, self._thickness)
+
+    def _recolour(self, pixels: Tensor, batch: Prepared) -> Tensor:
+        """Images B×3×H×W, 0 to 255, in other light and through another camera."""
+        gain, contrast = batch.gain[..., None, None], batch.contrast[:, None, None, None]
+        mean = (pixels.mean(dim=(2, 3), keepdim=True) * gain).mean(dim=1, keepdim=True)
+        pixels = pixels.mul_(gain * contrast).add_(mean * (1 - contrast))
+        grey = pixels.mean(dim=1, keepdim=True)
+        pixels = torch.lerp(grey, pixels, batch.saturation[:, None, None, None])
+        pixels = pixels.mul_(self._shade(batch)[:, None])
+        blurred = batch.blur > 0
+        if blurred.any():
+            pixels[blurred] = _blur(pixels[blurred], batch.blur[blurred])
+        # Noise from each sample's own seed.
+        generator = torch.Generator(self.device)
+        for image, level, seed in zip(
+            pixels, batch.noise.tolist(), batch.seed.tolist(), strict=True
+        ):
+            if level > 0:
+                generator.manual_seed(seed)
+                noise = torch.empty(image.shape[1:], device=self.device)
+                image.add_(noise.normal_(0.0, level, generator=generator))
+        return pixels.clamp_(0, 255)
+
+    def _shade(self, batch: Prepared) -> Tensor:
+        """Factors B×H×W of a soft shadow or light patch, a parallelogram: two crossing strips."""
+        strips = batch.shadow[..., None, None]
+        across = strips[:, :, 0] * self._u + strips[:, :, 1] * self._v + strips[:, :, 2]
+        inside = (strips[:, :, 3] - across.abs_()).sigmoid_().prod(dim=1)
+        return 1 + (batch.shade[:, None, None] - 1) * inside
+
+
+@lru_cache
+def source_layout(layout: LaneLayout, ranges: Augmentation) -> LaneLayout:
+    """What a change within the ranges can show of an image, at the resolution of its largest scale.
+
+    It is the layout with another crop and input size: the layout itself where the ranges leave
+    images as they are.
+    """
+    size = np.array(layout.image_size)
+    left, top, right, bottom = layout.crop
+    smallest, largest = ranges.scale
+    stretch = (largest / smallest) ** 0.25
+    corners = []
+    for u, v, factor, angle, move_u, move_v, mirror in itertools.product(
+        (left, right),
+        (top, bottom),
+        (smallest / stretch, largest * stretch),
+        (-ranges.rotation, ranges.rotation),
+        (-ranges.shift[0], ranges.shift[0]),
+        (-ranges.shift[1], ranges.shift[1]),
+        (1.0, -1.0) if ranges.flip > 0 else (1.0,),
+    ):
+        change = _change(size, np.deg2rad(angle), (mirror * factor, factor), (move_u, move_v))
+        corners.append(np.linalg.solve(change, [u - 0.5, v - 0.5, 1.0])[:2] + 0.5)
+    # Rounded first, lest 159.99999 become 159.
+    low = np.floor(np.round(np.min(corners, axis=0), 3)).clip(0, size)
+    high = np.ceil(np.round(np.max(corners, axis=0), 3)).clip(0, size)
+    if ranges.lateral > 0 or ranges.bend > 0:
+        low[0], high[0] = 0, size[0]
+    zoom = np.divide(layout.input_size, (right - left, bottom - top)) * max(1.0, largest)
+    sides = 8 * np.ceil(np.round((high - low) * zoom / 8, 3))
+    return dataclasses.replace(
+        layout,
+        crop=(int(low[0]), int(low[1]), int(high[0]), int(high[1])),
+        input_size=(int(sides[0]), int(sides[1])),
+    )
+
+
+def _random_change(
+    layout: LaneLayout, ranges: Augmentation, rng: np.random.Generator
+) -> tuple[bool, NDArray[np.float64]]:
+    """Whether it mirrors, and the affine 3×3 matrix of a change in reference pixels."""
     angle = np.deg2rad(rng.uniform(-ranges.rotation, ranges.rotation))
     scale = np.exp(rng.uniform(*np.log(ranges.scale)))
-    stretch = np.exp(rng.uniform(-0.5, 0.5) * np.log(ranges.scale[1] / ranges.scale[0]) / 2)
-    mirror = -1.0 if rng.random() < ranges.flip else 1.0
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    move = rng.uniform(-1, 1, 2) * ranges.shift * np.array([width, height])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    change = turn @ np.diag([mirror * scale * stretch, scale / stretch])
+    stretch = np.exp(rng.uniform(-0.25, 0.25) * np.log(ranges.scale[1] / ranges.scale[0]))
+    mirrored = bool(rng.random() < ranges.flip)
+    move = rng.uniform(-1, 1, 2) * ranges.shift
+    factors = ((-1 if mirrored else 1) * scale * stretch, scale / stretch)
+    return mirrored, _change(np.array(layout.image_size), angle, factors, move)
+
+
+def _change(
+    size: NDArray[Any], angle: float, factors: tuple[float, float], move: Any
+) -> NDArray[np.float64]:
+    """The affine 3×3 matrix that scales and turns about the middle and moves by shares of size."""
+    centre = (size - 1) / 2
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.array([[cos, -sin], [sin, cos]]) @ np.diag(factors)
+    matrix[:2, 2] = centre + move * size - matrix[:2, :2] @ centre
+    return matrix
+
+
+def _pixels(layout: LaneLayout, image_size: tuple[int, int]) -> NDArray[np.float64]:
+    """The affine 3×3 matrix from the pixels of an image to those of a layout's input."""
     left, top, right, bottom = layout.crop_of(image_size)
-    zoom = np.array([layout.input_size[0] / (right - left), layout.input_size[1] / (bottom - top)])
-    # q = change (p - centre) + centre + move, then (q + 0.5 - corner) * zoom - 0.5
-    matrix = zoom[:, None] * change
-    offset = zoom * (centre + move - change @ centre + 0.5 - np.array([left, top])) - 0.5
-    return np.column_stack([matrix, offset])
+    return _scaling(np.divide(layout.input_size, (right - left, bottom - top)), (left, top))
+
+
+def _scaling(zoom: NDArray[np.float64], corner: tuple[int, int]) -> NDArray[np.float64]:
+    """The affine 3×3 matrix of q = (p + 0.5 - corner) · zoom - 0.5."""
+    matrix = np.diag([*zoom, 1.0])
+    matrix[:2, 2] = (0.5 - np.array(corner)) * zoom - 0.5
+    return matrix
+
+
+def _resized(pixels: NDArray[np.uint8], source: LaneLayout, how: int) -> NDArray[np.uint8]:
+    left, top, right, bottom = source.crop_of((pixels.shape[1], pixels.shape[0]))
+    view = pixels[top:bottom, left:right]
+    return np.asarray(cv2.resize(view, source.input_size, interpolation=how), np.uint8)
+
+
+def _floats(value: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(value, np.float32))
 
 
 def _horizon_row(lanes: tuple[NDArray[np.float32], ...], height: int) -> float:
@@ -123,41 +374,89 @@ def _horizon_row(lanes: tuple[NDArray[np.float32], ...], height: int) -> float:
     return row if 0.15 * height < row < 0.65 * height else 0.38 * height
 
 
-def _dense(lane: NDArray[np.float32], spacing: float = 4.0) -> NDArray[np.float32]:
-    """The polyline with points at most about `spacing` pixels apart, so that it bends well."""
-    steps = np.hypot(*np.diff(lane, axis=0).T)
-    along = np.concatenate([[0.0], np.cumsum(steps)])
-    count = max(2, int(along[-1] / spacing) + 1)
-    at = np.linspace(0.0, along[-1], count)
-    return np.stack([np.interp(at, along, lane[:, axis]) for axis in (0, 1)], 1).astype(np.float32)
+def _random_colour(
+    size: tuple[int, int], strength: float, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The fields of `Prepared` that concern colour, of a change of strength 0 to 1."""
+
+    def sometimes(probability: float, value: Any, otherwise: float) -> Any:
+        return value if rng.random() < probability * strength else otherwise
+
+    border = rng.uniform(60, 150) + rng.uniform(-12, 12, 3)
+    light = np.exp(rng.normal(0, 0.25) * strength)
+    dusk = sometimes(0.1, rng.uniform(0.25, 0.6), 1.0)
+    tint = np.exp(rng.normal(0, 0.06, 3) * strength)
+    contrast = np.exp(rng.normal(0, 0.2) * strength)
+    saturation = sometimes(0.3, rng.uniform(0.0, 1.6), 1.0)
+    shade = sometimes(0.3, rng.uniform(0.4, 1.4), 1.0)
+    # Two strips, so that sigmoid(half width - |normal · pixel + offset|), in units of the softness,
+    # is about 1 inside and 0 outside.
+    middle = rng.random(2) * size
+    angles = rng.uniform(0, math.pi, 2)
+    normals = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    halves = rng.uniform(0.03, 0.4, 2) * size[0]
+    softness = rng.uniform(0.6, 7.0)
+    strips = np.column_stack([normals, -normals @ middle, halves]) / softness
+    return {
+        "border": border,
+        "gain": light * dusk * tint,
+        "contrast": contrast,
+        "saturation": saturation,
+        "shadow": strips,
+        "shade": shade,
+        "blur": sometimes(0.3, rng.uniform(0.4, 1.3), 0.0),
+        "noise": sometimes(0.4, rng.uniform(2, 10) * strength, 0.0),
+    }
 
 
-def _recolour(
-    image: NDArray[np.uint8], strength: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    if strength <= 0:
-        return image
-    pixels = image.astype(np.float32)
-    gain = np.exp(rng.normal(0, 0.25 * strength))
-    if rng.random() < 0.1 * strength:  # dusk
-        gain *= rng.uniform(0.25, 0.6)
-    tint = np.exp(rng.normal(0, 0.06 * strength, 3))
-    pixels *= (gain * tint).astype(np.float32)
-    mean = float(pixels.mean())
-    pixels = (pixels - mean) * np.float32(np.exp(rng.normal(0, 0.2 * strength))) + mean
-    if rng.random() < 0.3 * strength:
-        grey = pixels.mean(axis=2, keepdims=True)
-        pixels = grey + (pixels - grey) * np.float32(rng.uniform(0.0, 1.6))
-    if rng.random() < 0.3 * strength:  # a soft shadow or light patch across the image
-        height, width = image.shape[:2]
-        corners = rng.uniform(-0.2, 1.2, (4, 2)) * (width, height)
-        mask = np.zeros((height, width), np.float32)
-        cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1.0)
-        mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(1, 12))
-        pixels *= 1 + (rng.uniform(0.4, 1.4) - 1) * mask[..., None]
-    if rng.random() < 0.3 * strength:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.3))
-    if rng.random() < 0.4 * strength:
-        noise = rng.standard_normal(image.shape[:2], np.float32)[..., None]
-        pixels = pixels + noise * np.float32(rng.uniform(2, 10) * strength)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+def _affine(matrix: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (u, v) through affine matrices B×2×3; u and v broadcast to B×P×Q.
+
+    Products written out, so that no reduced precision of matrix products touches coordinates.
+    """
+    m = matrix[..., None, None]
+    return (
+        m[:, 0, 0] * u + m[:, 0, 1] * v + m[:, 0, 2],
+        m[:, 1, 0] * u + m[:, 1, 1] * v + m[:, 1, 2],
+    )
+
+
+def _row_shift(row: Tensor, shift: Tensor) -> Tensor:
+    """How far, in columns, a point in a row moves; row: B×…, shift: B×4, see `Prepared`."""
+    horizon, lateral, bend, near = shift.view(-1, 4, *[1] * (row.dim() - 1)).unbind(dim=1)
+    below = row - horizon
+    # A bend moves a row by bend / below; above `near` everything moves alike, so that lanes do not
+    # hook back where they meet.
+    far = below.maximum(near)
+    return lateral * below.clamp(min=0) + bend * far / (far * far + near * near)
+
+
+def _sample(images: Tensor, column: Tensor, row: Tensor, border: Tensor) -> Tensor:
+    """Images B×H×W×3 (uint8) at places B×h×w, bilinear, as B×3×h×w floats; `border` outside."""
+    height, width = images.shape[1:3]
+    outside = border[:, :, None, None]
+    pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    grid = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1)
+    return F.grid_sample(pixels.sub_(outside), grid, align_corners=False).add_(outside)
+
+
+def _nearest(maps: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """Maps B×H×W at the pixels nearest to places B×h×w; 0 outside."""
+    height, width = maps.shape[1:]
+    u, v = column.round().long(), row.round().long()
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    index = (v * width + u).masked_fill_(~inside, 0).flatten(1)
+    return maps.flatten(1).gather(1, index).view_as(u) * inside
+
+
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Images B×C×H×W blurred by Gaussians of standard deviations `sigma` (B), in pixels."""
+    batch, channels, height, width = images.shape
+    offsets = torch.arange(-_BLUR_REACH, _BLUR_REACH + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma[:, None]).square())
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    groups = batch * channels
+    planes = F.pad(images.reshape(1, groups, height, width), [_BLUR_REACH] * 4, mode="replicate")
+    planes = F.conv2d(planes, kernel[:, None, None, :], groups=groups)
+    planes = F.conv2d(planes, kernel[:, None, :, None], groups=groups)
+    return planes.view_as(images)

@@ -53,10 +53,10 @@ def slots_of(lanes: Tensor, present: Tensor, slots: int, size: tuple[int, int]) 
     distance = bottom - (size[0] - 1) / 2
     placed = present & (v[..., -1] - v[..., 0] >= 1e-3)
     right = distance >= 0
-    # nearer[b, i, j]: lane j lies on the side of lane i and nearer to the middle.
+    # How many lanes j lie on the side of lane i (B×i×j) and nearer to the middle.
     far = distance.abs()
-    nearer = (right[:, :, None] == right[:, None]) & placed[:, None] & (far[:, None] < far[:, :, None])
-    rank = nearer.sum(dim=2)
+    same_side = placed[:, None] & (right[:, :, None] == right[:, None])
+    rank = (same_side & (far[:, None] < far[:, :, None])).sum(dim=2)
     half = slots // 2
     slot = torch.where(right, half + rank, half - 1 - rank)
     return torch.where(placed & (slot >= 0) & (slot < slots), slot, ABSENT)
