@@ -109,7 +109,7 @@ class Camera:
         pixels = np.stack(np.meshgrid(coarse_u, coarse_v), axis=-1)
         straight = cv2.undistortPointsIter(
             pixels.reshape(-1, 1, 2), self.k, np.array(self.distortion), np.eye(3), np.eye(3),
-            (cv2.TERM_CRITERIA_COUNT, 20, 0.0),
+            (cv2.TERM_CRITERIA_COUNT, 12, 0.0),
         )  # fmt: skip
         shift = straight.reshape(pixels.shape) - (pixels - (self.cx, self.cy)) / (self.fx, self.fy)
         place = np.array([[1 / _GRID, 0, 0], [0, 1 / _GRID, 0]])

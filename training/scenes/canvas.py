@@ -15,15 +15,17 @@ from .spec import Colour, Light
 from .textures import noise
 
 _NEAR = 0.3  #: metres in front of the camera where polygons are cut
+_FAR = 25.0  #: metres from where on a lens bends no side of a polygon visibly
 _SHIFT = 4  #: binary digits of a pixel in polygon corners
 
 Points = NDArray[np.float64]
 Drawing = tuple[float, Callable[[], None]]  #: distance in metres, how to draw
 
 
-def _subdivided(points: ArrayLike) -> Points:
-    """A polygon (N, 3) with each side in four, so that a lens can bend it: (4 N, 3)."""
-    corners = np.asarray(points, np.float64)
+def _subdivided(corners: Points) -> Points:
+    """A near polygon (N, 3) with each side in four, so that a lens can bend it: (4 N, 3)."""
+    if corners[:, 0].min() > _FAR:
+        return corners
     steps = np.arange(4)[:, None] / 4
     sides = corners[:, None] + (np.roll(corners, -1, axis=0) - corners)[:, None] * steps
     return np.asarray(sides.reshape(-1, 3))
@@ -105,7 +107,7 @@ class Canvas:
     def fill(self, points: ArrayLike, colour: tuple[float, float, float]) -> None:
         """A flat vehicle-frame polygon (N, 3) in one 8-bit colour."""
         if self.camera.distorted:
-            points = _subdivided(points)
+            points = _subdivided(np.asarray(points, np.float64))
         corners = self.pixels(points)
         if corners is not None:
             self.fill_pixels(corners, colour)

@@ -48,9 +48,7 @@ def _paint(rng: np.random.Generator, left: float, middle: float, right: float) -
     }  # fmt: skip
     shown = {"edges": ("left", "right"), "all": ("left", "centre", "right")}.get(style, (style,))
     # A boundary without paint keeps its slot, so that the painted ones keep theirs.
-    return [
-        drawn[name] if name in shown else Marking(drawn[name].offset, "none") for name in drawn
-    ]
+    return [drawn[name] if name in shown else Marking(drawn[name].offset, "none") for name in drawn]
 
 
 def _damage(

@@ -40,20 +40,18 @@ def _dashes(s: Array, period: float, length: float, footprint: Array) -> Array:
     return (painted(s + half) - painted(s - half)) / (2 * half)
 
 
-def coverage(marking: Marking, ground: Ground, s: Array) -> Array:
-    """The share of each pixel that the marking's paint covers when fresh, float32 0..1."""
+def coverage(marking: Marking, d: Array, s: Array, across: Array, along: Array) -> Array:
+    """The share of each pixel that the marking's paint covers when fresh, float32 0..1.
+
+    Arrays of one shape: the pixel's d and s and its footprint along both, metres.
+    """
 
     def line(kind: str, offset: float) -> Array:
-        across = _inside(
-            ground.d, offset - marking.width / 2, offset + marking.width / 2, ground.across
-        )
+        inside = _inside(d, offset - marking.width / 2, offset + marking.width / 2, across)
         if kind == "solid":
-            return across
-        along = _dashes(s - marking.phase, marking.period, marking.length, ground.along)
-        return across * along
+            return inside
+        return inside * _dashes(s - marking.phase, marking.period, marking.length, along)
 
-    if marking.kind == "none":
-        return np.zeros_like(ground.d)
     kind = "dashed" if marking.kind == "dots" else marking.kind
     if not marking.double:
         return line(kind, marking.offset)
@@ -142,14 +140,14 @@ def reflectance(
     """Colour (rows, W, 3) of the unlit ground and the share of paint (rows, W); s is absolute."""
     d = ground.d
     level = np.log2(np.maximum(ground.across, _CELL) * np.float32(1 / _CELL))
-    at = d
+    wobbly = d
     if pavement.ragged:
         from_edge = np.minimum(np.abs(d - pavement.left), np.abs(d - pavement.right))
         amount = np.clip(np.float32(1.5) - from_edge, 0, 1) * np.float32(pavement.ragged)
-        at = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
+        wobbly = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
     base = cv2.remap(
         _profile(pavement, markings),
-        np.clip((at + np.float32(_HALF)) * np.float32(1 / _CELL) - 0.5, 0, 2 * _HALF / _CELL - 1),
+        np.clip((wobbly + np.float32(_HALF)) * np.float32(1 / _CELL) - 0.5, 0, 2 * _HALF / _CELL - 1),
         np.minimum(level, _LEVELS - 1),
         cv2.INTER_LINEAR,
     )
@@ -213,18 +211,24 @@ def reflectance(
             colour[rows] += share[..., None] * (white - colour[rows])
             paint[rows] = np.maximum(paint[rows], share)
     for marking in markings:
-        near_line = coverage(marking, ground, s)
+        if marking.kind == "none":
+            continue
+        half = marking.width / 2 + ((marking.gap + marking.width) / 2 if marking.double else 0.0)
+        # Paint touches few pixels: only those are computed.
+        at = np.nonzero(np.abs(d - np.float32(marking.offset)) < half + 0.5 * ground.across)
+        where, fine = s[at], middle[at]
+        share = coverage(marking, d[at], where, ground.across[at], ground.along[at])
         wear = np.float32(marking.wear)
         if marking.worn_from > -1e8 or marking.worn_to < 1e8:
-            wear = wear * np.clip(np.minimum(s - marking.worn_from, marking.worn_to - s) / 8, 0, 1)
-        keep = np.clip(
-            1.1 - wear * 1.25 + (gravel * 0.22 * middle + blotch * 0.3) * (0.15 + wear * 1.6), 0, 1
-        )
-        near_line = near_line * keep
+            ends = np.minimum(where - marking.worn_from, marking.worn_to - where)
+            wear = wear * np.clip(ends / 8, 0, 1)
+        rough = gravel[at] * 0.22 * fine + blotch[at] * 0.3
+        share *= np.clip(1.1 - wear * 1.25 + rough * (0.15 + wear * 1.6), 0, 1)
         tone = (YELLOW if marking.colour == "yellow" else WHITE) * np.float32(pavement.paint)
-        tone = tone * (1 + 0.05 * grain * near)[..., None]
-        colour += near_line[..., None] * (tone - colour)
-        paint = np.maximum(paint, near_line)
+        tone = tone * (1 + 0.05 * grain[at] * near[at])[..., None]
+        under = colour[at]
+        colour[at] = under + share[..., None] * (tone - under)
+        paint[at] = np.maximum(paint[at], share)
     return colour, paint
 
 
