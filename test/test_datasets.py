@@ -87,6 +87,12 @@ def test_small_set_is_kept_and_large_one_is_not(tmp_path: Path) -> None:
     assert large[1] is not large[1]
 
 
+def test_images_are_read_as_wide_as_the_network_needs(plain: LaneLayout) -> None:
+    assert Reading.for_layout(plain) == Reading(max_width=64)
+    left_half = dataclasses.replace(plain, crop=(0, 24, 64, 96))
+    assert Reading.for_layout(left_half, cache_mb=1) == Reading(max_width=128, cache_mb=1)
+
+
 # --- drawn lines
 
 
@@ -389,6 +395,13 @@ def test_borders_are_paired_with_their_own_marking() -> None:
     np.testing.assert_allclose(ends, [[317.5, 700], [816, 700]], atol=0.1)
 
 
+def test_nearest_borders_are_paired_first() -> None:
+    bottoms, tops = (300, 350, 320, 370), (600, 610, 604, 614)  # a double line, 20 pixels each
+    borders = [border((b, 700), (t, 350)) for b, t in zip(bottoms, tops, strict=True)]
+    lines = centre_lines(borders)
+    assert [line[0].tolist() for line in lines] == [[310, 700], [360, 700]]
+
+
 def test_lines_of_two_markings_stay_two() -> None:
     lane = [border((200, 700), (600, 350)), border((1000, 700), (640, 350))]
     assert len(centre_lines(lane)) == 2
@@ -396,6 +409,8 @@ def test_lines_of_two_markings_stay_two() -> None:
     assert len(centre_lines(near)) == 2  # of another colour
     dashes = [border((300, 700), (350, 640)), border((420, 560), (470, 500))]
     assert len(centre_lines(dashes)) == 2  # one behind the other
+    branch = [border((300, 700), (600, 350)), border((530, 440), (605, 350))]
+    assert len(centre_lines(branch)) == 2  # beside each other for a part only
 
 
 def test_truth_is_two_pixels_wide_and_read_by_the_metric(tmp_path: Path) -> None:

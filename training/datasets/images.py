@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.lanes import LaneLayout
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_WIDTH = 640
 CACHE_MB = 256
@@ -61,6 +63,12 @@ class Reading:
 
     max_width: int = MAX_WIDTH
     cache_mb: float = CACHE_MB
+
+    @classmethod
+    def for_layout(cls, layout: LaneLayout, cache_mb: float = CACHE_MB) -> Reading:
+        """Images just wide enough for a network's input."""
+        left, _, right, _ = layout.crop
+        return cls(round(layout.input_size[0] * layout.image_size[0] / (right - left)), cache_mb)
 
     def __post_init__(self) -> None:
         if self.max_width < 1 or self.cache_mb < 0:
