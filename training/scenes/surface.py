@@ -216,13 +216,13 @@ def reflectance(
         half = marking.width / 2 + ((marking.gap + marking.width) / 2 if marking.double else 0.0)
         # Paint touches few pixels: only those are computed.
         at = np.nonzero(np.abs(d - np.float32(marking.offset)) < half + 0.5 * ground.across)
-        where, fine = s[at], middle[at]
+        where, clear = s[at], middle[at]
         share = coverage(marking, d[at], where, ground.across[at], ground.along[at])
-        wear = np.float32(marking.wear)
+        wear = np.full_like(where, marking.wear)
         if marking.worn_from > -1e8 or marking.worn_to < 1e8:
             ends = np.minimum(where - marking.worn_from, marking.worn_to - where)
-            wear = wear * np.clip(ends / 8, 0, 1)
-        rough = gravel[at] * 0.22 * fine + blotch[at] * 0.3
+            wear *= np.clip(ends / 8, 0, 1)
+        rough = gravel[at] * 0.22 * clear + blotch[at] * 0.3
         share *= np.clip(1.1 - wear * 1.25 + rough * (0.15 + wear * 1.6), 0, 1)
         tone = (YELLOW if marking.colour == "yellow" else WHITE) * np.float32(pavement.paint)
         tone = tone * (1 + 0.05 * grain[at] * near[at])[..., None]
