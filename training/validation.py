@@ -51,11 +51,6 @@ def figures(
     return found | {"images": len(dataset)}
 
 
-def tusimple_figures(network: nn.Module, layout: LaneLayout, labels: Path) -> dict[str, float]:
-    """The figures on a TuSimple label file."""
-    return figures(network, layout, TuSimple(labels))
-
-
 def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
     results = []
     images = [image for image, _ in dataset.records]
