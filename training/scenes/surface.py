@@ -140,14 +140,15 @@ def reflectance(
     """Colour (rows, W, 3) of the unlit ground and the share of paint (rows, W); s is absolute."""
     d = ground.d
     level = np.log2(np.maximum(ground.across, _CELL) * np.float32(1 / _CELL))
-    wobbly = d
+    aside = d
     if pavement.ragged:
         from_edge = np.minimum(np.abs(d - pavement.left), np.abs(d - pavement.right))
         amount = np.clip(np.float32(1.5) - from_edge, 0, 1) * np.float32(pavement.ragged)
-        wobbly = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
+        aside = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
+    cell = (aside + np.float32(_HALF)) * np.float32(1 / _CELL) - np.float32(0.5)
     base = cv2.remap(
         _profile(pavement, markings),
-        np.clip((wobbly + np.float32(_HALF)) * np.float32(1 / _CELL) - 0.5, 0, 2 * _HALF / _CELL - 1),
+        np.clip(cell, 0, 2 * _HALF / _CELL - 1),
         np.minimum(level, _LEVELS - 1),
         cv2.INTER_LINEAR,
     )
