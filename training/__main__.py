@@ -1,4 +1,4 @@
-"""`python -m training`: render scenes, train a lane network."""
+"""`python -m training`: train lane networks, and make and look at what they are trained on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from training.config import Source, read_config
+from training.datasets import KINDS, SPLITS
+from training.datasets.inspect import inspect
 from training.datasets.synthetic import write_scenes
-from training.fit import fit, read_config
+from training.fit import fit
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,10 +18,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("fit", help="train a network from a configuration file")
+    command = commands.add_parser(
+        "fit",
+        help="train a network from a configuration file",
+        description="Trains a network. A run that is begun again in its folder goes on exactly "
+        "where its last checkpoint was. On several GPUs or machines: torchrun ... -m training fit "
+        "CONFIG, see docs/training.md.",
+    )
     command.add_argument("config", type=Path, help="YAML file, see training/configs")
     command.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="values that replace the file's"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="values that replace the file's, such as steps=100 or distillation.weight=0",
     )
     command.add_argument(
         "--output", type=Path, default=Path("runs/latest"), help="folder of the run (%(default)s)"
@@ -32,13 +44,26 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=0, help="of the first scene (%(default)s)")
     command.add_argument("--processes", type=int, default=1, help="in parallel (%(default)s)")
 
+    command = commands.add_parser(
+        "data", help="say what is in a data set, and draw samples with their labels"
+    )
+    command.add_argument("kind", choices=KINDS, help="rendered scenes are of kind tusimple")
+    command.add_argument("path", type=Path, help="label file, list or folder; see docs/datasets.md")
+    command.add_argument("--split", choices=SPLITS, help="of an official data set in folder PATH")
+    command.add_argument("--root", type=Path, help="folder that image paths start at")
+    command.add_argument("--output", type=Path, help="image file to draw samples to")
+    command.add_argument("--count", type=int, default=12, help="samples to draw (%(default)s)")
+
     options = parser.parse_args(arguments)
     try:
         if options.command == "fit":
             fit(read_config(options.config, options.overrides), options.output)
-        else:
+        elif options.command == "synthesize":
             labels = write_scenes(options.output, options.count, options.seed, options.processes)
             print(f"{options.count} scenes, labels in {labels}")
+        else:
+            source = Source(options.path, options.kind, options.split, options.root)
+            inspect(source.open(), options.output, options.count)
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,299 +1,372 @@
-"""Training of a lane network from a configuration file.
+"""Training of a lane network from a configuration.
 
-Everything a run leaves is in one folder: `config.yaml`, TensorBoard events, `last.pt` (network,
-average, optimiser, step; a run started again there goes on from it) and `weights.safetensors`
-(the averaged network, with its figures).
+Everything a run leaves is in one folder: `config.yaml`, `history.jsonl` and TensorBoard events,
+`last.pt` (all that is needed to go on exactly), `weights.safetensors` (the averaged network, which
+the detector takes, with its figures) and `figures.json`.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
+import math
 import time
-import typing
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from torch import Tensor, nn
+from lightning_fabric import Fabric
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from lane_sad_ros.detection.engines import find_device
 from lane_sad_ros.files import replacing
-from lane_sad_ros.lanes import LAYOUTS, LaneLayout
-from lane_sad_ros.network.enet import ENetSAD
-from lane_sad_ros.network.weights import load_network, save_network
-from training.augmentation import Augmentation, augment
-from training.datasets.labels import assign_slots, draw_labels
-from training.datasets.tusimple import TuSimple
-from training.objective import Objective
-from training.validation import tusimple_figures
+from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.network.architectures import build_network, describe_network
+from lane_sad_ros.network.base import LaneNetwork
+from lane_sad_ros.network.weights import load_backbone, load_network, save_network
+from training.augmentation import Changes, Prepared, prepare
+from training.config import PRECISIONS, Config, Optimizer, plain
+from training.datasets import LabelledDataset, Reading
+from training.distillation import SelfAttentionDistillation, measure
+from training.history import History
+from training.parallel import make_fabric, synchronise_batch_norm
+from training.validation import figures
+
+# What may differ between the parts of an interrupted run.
+_OPERATIONAL = (
+    "device",
+    "workers",
+    "cache",
+    "compile",
+    "log_every",
+    "save_every",
+    "validate_every",
+)
 
 
-@dataclass(frozen=True)
-class Source:
-    """A label file of the TuSimple layout and its share of the training samples.
+class _Samples(Dataset[Prepared]):
+    """Prepared samples; sample i of a seed is always the same, whatever came before it."""
 
-    root: the folder its image paths start at, by default the label file's own.
-    """
-
-    labels: Path
-    share: float = 1.0
-    root: Path | None = None
-
-
-@dataclass(frozen=True)
-class Config:
-    """One training run; the fields of the YAML files in training/configs."""
-
-    layout: str = "tusimple"
-    crop: tuple[int, int, int, int] | None = None  # reference pixels; None: the layout's
-    input_size: tuple[int, int] | None = None  # width, height; None: the layout's
-    point_threshold: float | None = None  # of the decoding; None: the layout's
-    shared_encoder: bool = False
-    data: tuple[Source, ...] = ()
-    validation: tuple[Path, ...] = ()
-    steps: int = 6000
-    batch: int = 8
-    learning_rate: float = 2e-3  # peak of the one-cycle schedule
-    weight_decay: float = 1e-4
-    lane_width: float = 14.0  # of the drawn labels, reference pixels
-    average: float = 0.998  # decay of the running average of the weights that is kept
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    objective: Objective = field(default_factory=Objective)
-    initial: Path | None = None  # weights to start from
-    seed: int = 1
-    workers: int = 1
-    device: str = "auto"
-    precision: str = "float32"  # or bfloat16, by autocast
-    compile: bool = False
-    save_every: int = 200
-    validate_every: int = 1000
-
-    def lane_layout(self) -> LaneLayout:
-        """The layout with this run's crop, input size and point threshold."""
-        layout = LAYOUTS[self.layout]
-        changes: dict[str, Any] = {}
-        if self.point_threshold is not None:
-            changes["decoding"] = dataclasses.replace(
-                layout.decoding, point_threshold=self.point_threshold
-            )
-        if self.crop is not None:
-            changes["crop"] = self.crop
-        if self.input_size is not None:
-            changes["input_size"] = self.input_size
-        return dataclasses.replace(layout, **changes)
-
-
-def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file, changed by `key=value` words (values are YAML).
-
-    Raises ValueError naming an unknown key and the known ones, or a value of the wrong type.
-    """
-    values = yaml.safe_load(path.read_text()) or {}
-    for word in overrides:
-        key, separator, value = word.partition("=")
-        if not separator:
-            raise ValueError(f"{word!r} is not of the form key=value")
-        inner = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = yaml.safe_load(value)
-    config = _build(Config, values, str(path))
-    if config.layout not in LAYOUTS:
-        raise ValueError(f"{path}: layout {config.layout!r} is not one of {', '.join(LAYOUTS)}")
-    return config
-
-
-def _build(cls: Any, values: Any, where: str) -> Any:
-    """A dataclass from a mapping, with paths, tuples and inner dataclasses made of plain values."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a mapping of keys, not {values!r}")
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ValueError(
-            f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}"
-        )
-    try:
-        return cls(**{k: _convert(hints[k], v, f"{where}, {k}") for k, v in values.items()})
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    options = typing.get_args(hint)
-    if type(None) in options:
-        return None if value is None else _convert(options[0], value, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where}: expected a list, not {value!r}")
-        inner = [options[0]] * len(value) if options[1:] == (...,) else list(options)
-        if len(inner) != len(value):
-            raise ValueError(f"{where}: expected {len(inner)} values, not {len(value)}")
-        return tuple(_convert(h, v, where) for h, v in zip(inner, value, strict=True))
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: expected {hint.__name__}, not {value!r}")
-    return value
-
-
-class _Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Augmented samples; sample i of a seed is always the same, whatever came before it."""
-
-    def __init__(self, config: Config, layout: LaneLayout) -> None:
-        self.config, self.layout = config, layout
-        self.sources = [TuSimple(source.labels, source.root) for source in config.data]
+    def __init__(self, config: Config, layout: LaneLayout, sets: list[LabelledDataset]) -> None:
+        self.config, self.layout, self.sets = config, layout, sets
         shares = np.array([source.share for source in config.data])
         self.shares = shares / shares.sum()
 
-    def __len__(self) -> int:
-        return self.config.steps * self.config.batch
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Prepared:
         rng = np.random.default_rng((self.config.seed, index))
-        source = self.sources[int(rng.choice(len(self.sources), p=self.shares))]
-        sample = source[int(rng.integers(len(source)))]
-        image, lanes = augment(sample, self.layout, self.config.augmentation, rng)
-        width, height = self.layout.input_size
-        slots = assign_slots(lanes, len(self.layout.slots), width, height)
-        scale = width / (self.layout.crop[2] - self.layout.crop[0])
-        classes, exists = draw_labels(slots, (width, height), self.config.lane_width * scale)
-        return torch.from_numpy(image), torch.from_numpy(classes), torch.from_numpy(exists)
+        dataset = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
+        sample = dataset[int(rng.integers(len(dataset)))]
+        return prepare(sample, self.layout, self.config.augmentation, rng)
 
 
-def fit(config: Config, output: Path) -> dict[str, dict[str, float]]:
-    """Train and write the run to `output`; the figures on each validation file are returned."""
-    layout = config.lane_layout()
-    samples = _Samples(config, layout)
-    for source, found in zip(config.data, samples.sources, strict=True):
-        print(f"{source.labels}: {len(found)} labelled images, share {source.share:g}")
-    torch.manual_seed(config.seed)
-    device = find_device(config.device)
-    network = ENetSAD(len(layout.slots), layout.input_size, shared_encoder=config.shared_encoder)
-    if config.initial is not None:
-        network.load_state_dict(load_network(config.initial).state_dict())
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True
-    )
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "config.yaml").write_text(yaml.safe_dump(_plain(dataclasses.asdict(config))))
-    last = output / "last.pt"
-    state = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-    start = 0
-    if last.exists():
-        saved = torch.load(last, map_location=device, weights_only=True)
-        for name, part in state.items():
-            part.load_state_dict(saved[name])
-        start = saved["step"]
-        print(f"{last}: going on from step {start}")
+def fit(config: Config, output: Path, until: int | None = None) -> dict[str, dict[str, float]]:
+    """Train and leave the run in `output`; a run begun there is gone on with, exactly.
 
-    mean = torch.tensor(layout.mean, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(layout.std, device=device).view(1, 3, 1, 1) * 255
-    loader = DataLoader(
-        torch.utils.data.Subset(samples, range(start * config.batch, len(samples))),
-        config.batch,
-        num_workers=config.workers,
-    )
-    forward = torch.compile(network) if config.compile else network
-    log = SummaryWriter(str(output))
-    network.train()
-    began = time.monotonic()
-    progress = tqdm(loader, initial=start, total=config.steps, unit="step", dynamic_ncols=True)
-    for step, (images, classes, exists) in enumerate(progress, start=start + 1):
-        # Dropout depends on the step alone, so that a resumed run is the unbroken one.
-        torch.manual_seed(config.seed * 1_000_003 + step)
-        pixels = images.to(device).permute(0, 3, 1, 2).flip(1).float()
-        inputs = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            segmentation, existence = forward(inputs)
-        losses = config.objective(
-            segmentation.float(),
-            None if existence is None else existence.float(),
-            classes.to(device).long(),
-            exists.to(device),
+    until: stop, with a checkpoint, after this step instead of the configuration's last.
+    Returns the figures on each validation set, by its name. Under torchrun, each process trains on
+    its part of every batch.
+    Raises ValueError where another run is in `output`, and what opening the data raises.
+    """
+    fabric = make_fabric(config.device, PRECISIONS[config.precision])
+    return _Run(config, output, fabric).go(config.steps if until is None else until)
+
+
+class _Run:
+    """One training run in one process."""
+
+    def __init__(self, config: Config, output: Path, fabric: Fabric) -> None:
+        if config.batch % fabric.world_size:
+            raise ValueError(
+                f"a batch of {config.batch} images cannot be shared evenly by "
+                f"{fabric.world_size} processes"
+            )
+        if not config.data:
+            raise ValueError("the configuration names no data to train on")
+        self.config, self.output, self.fabric = config, output, fabric
+        self.layout = config.lane_layout()
+        reading = Reading(cache_mb=config.cache)
+        self.sets = [source.open(reading) for source in config.data]
+        self.validation = {source.name: source.open() for source in config.validation}
+        torch.manual_seed(config.seed)
+        self.network = _network(config, self.layout)
+        if fabric.is_global_zero:
+            self._check_folder()
+            self._say_what_is_trained()
+        self.network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Made before any hook, so that nothing of the training is in the network that is kept.
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True
         )
-        if not torch.isfinite(losses["total"]):
-            raise FloatingPointError(f"the loss is not finite at step {step}; the run stops")
-        optimizer.zero_grad()
-        losses["total"].backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        schedule.step()
-        average.update_parameters(network)
-        if step % 20 == 0:
-            terms = {name: loss.item() for name, loss in losses.items()}
-            for name, value in terms.items():
-                log.add_scalar(f"loss/{name}", value, step)
-            progress.set_postfix({name: f"{value:.3f}" for name, value in terms.items()})
-        if step % config.save_every == 0 or step == config.steps:
-            _save(last, {name: part.state_dict() for name, part in state.items()} | {"step": step})
-        if step % config.validate_every == 0 and step != config.steps:
-            for path, figures in _validate(config, average, layout).items():
-                for name, value in figures.items():
-                    log.add_scalar(f"{Path(path).stem}/{name}", value, step)
-                progress.write(f"step {step}, {path}: {figures}")
-    log.close()
+        if fabric.world_size > 1:
+            synchronise_batch_norm(self.network, fabric.device)
+        self.distillation = (
+            SelfAttentionDistillation(self.network, config.resolved_distillation())
+            if config.distillation.weight > 0
+            else None
+        )
+        optimizer = _optimizer(self.network, config.optimizer)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, _course(config.optimizer, config.steps)
+        )
+        module = torch.compile(self.network) if config.compile else self.network
+        self.forward, self.optimizer = fabric.setup(module, optimizer)  # type: ignore[arg-type]
+        self.changes = Changes(self.layout, config.lane_width, fabric.device)
+        self.step, self.seconds = 0, 0.0
+        self._load()
 
-    results = _validate(config, average, layout)
-    trained = {
-        "data": [
-            {"labels": source.labels.name, "images": len(found), "share": source.share}
-            for source, found in zip(config.data, samples.sources, strict=True)
-        ],
-        "steps": config.steps,
-        "batch": config.batch,
-        "hours": round((time.monotonic() - began) / 3600, 2),
-        "losses": ["segmentation", "iou", "existence"],
-    }
-    by_name = {Path(path).stem: figures for path, figures in results.items()}
-    save_network(output / "weights.safetensors", _averaged(average), layout, trained, by_name)
-    for path, figures in results.items():
-        print(f"{path}: {figures}")
-    return results
+    def go(self, until: int) -> dict[str, dict[str, float]]:
+        """Train to a step; the figures then."""
+        if not self.fabric.is_global_zero:
+            return self._steps(until, None)
+        with closing(History(self.output, self.step)) as history:
+            return self._steps(until, history)
+
+    def _steps(self, until: int, history: History | None) -> dict[str, dict[str, float]]:
+        """Train to a step; the first process has the history and does what is needed once."""
+        config = self.config
+        progress = tqdm(
+            self._batches(until),
+            initial=self.step,
+            total=until,
+            unit="step",
+            dynamic_ncols=True,
+            disable=history is None,
+        )
+        began = time.monotonic() - self.seconds
+        for batch in progress:
+            terms = self._train(batch)
+            self.step += 1
+            last = self.step == until
+            if history is not None and (self.step % config.log_every == 0 or last):
+                values = self._values(terms, batch)
+                history.add(self.step, values)
+                shown = {n: values[f"loss/{n}"] for n in terms if n != "task"}
+                progress.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+            if self.step % config.save_every == 0 or last:
+                self.seconds = time.monotonic() - began
+                self._save()
+            if self.step % config.validate_every == 0 and not last:
+                self._validate(history)
+        return self._validate(history)
+
+    def _train(self, batch: Prepared) -> dict[str, Tensor]:
+        """One step on this process's part of the batch; the loss terms."""
+        config, step = self.config, self.step
+        inputs, classes, exists = self.changes(batch)
+        # Dropout depends on the step alone, so that a resumed run is the unbroken one.
+        torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.fabric.global_rank)
+        self.network.train()
+        distil = self.distillation is not None and step >= config.distillation.start
+        if self.distillation is not None:
+            self.distillation.active = distil
+        segmentation, existence = self.forward(inputs)
+        terms = config.objective(segmentation, existence, classes, exists)
+        total = terms["task"]
+        if distil:
+            assert self.distillation is not None
+            terms["distillation"] = self.distillation.loss()
+            total = total + config.distillation.weight * terms["distillation"]
+        terms["total"] = total
+        self.optimizer.zero_grad()
+        self.fabric.backward(total)
+        self.fabric.clip_gradients(
+            self.forward, self.optimizer, max_norm=config.optimizer.clip, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+        return terms
+
+    def _values(self, terms: Mapping[str, Tensor], batch: Prepared) -> dict[str, float]:
+        """What is logged of a step."""
+        values = {f"loss/{name}": term.item() for name, term in terms.items()}
+        if not math.isfinite(values["loss/total"]):
+            raise FloatingPointError(
+                f"the loss is not finite at step {self.step}; the run stops, its last checkpoint "
+                "is whole; try a lower learning rate"
+            )
+        values["learning_rate"] = float(self.schedule.get_last_lr()[0])
+        if self.distillation is not None and self.step % (10 * self.config.log_every) == 0:
+            inputs, classes, exists = self.changes(batch)
+
+            def task_loss(outputs: tuple[Tensor, Tensor | None]) -> Tensor:
+                return self.config.objective(outputs[0], outputs[1], classes, exists)["task"]
+
+            measured = measure(self.distillation, self.network, inputs, task_loss)
+            values |= {f"distillation/{name}": value for name, value in measured.items()}
+        return values
+
+    def _batches(self, until: int) -> Iterator[Prepared]:
+        """This process's part of each batch, from the step to come on."""
+        own = self.config.batch // self.fabric.world_size
+        starts = range(self.step * self.config.batch, until * self.config.batch, self.config.batch)
+        offset = self.fabric.global_rank * own
+        loader = DataLoader(
+            _Samples(self.config, self.layout, self.sets),
+            batch_sampler=[list(range(s + offset, s + offset + own)) for s in starts],
+            num_workers=self.config.workers if starts else 0,
+            pin_memory=self.fabric.device.type == "cuda",
+        )
+        yield from loader
+
+    def _validate(self, history: History | None) -> dict[str, dict[str, float]]:
+        """Figures of the averaged network, by the first process; its weights are written."""
+        results: dict[str, dict[str, float]] = {}
+        if history is not None:
+            network = self.average.module
+            assert isinstance(network, LaneNetwork)
+            device = str(self.fabric.device)
+            for name, dataset in self.validation.items():
+                results[name] = figures(network, self.layout, dataset, device)
+                words = ", ".join(f"{key} {value:.4g}" for key, value in results[name].items())
+                tqdm.write(f"step {self.step}, {name}: {words}")
+            history.add(
+                self.step, {f"{n}/{k}": v for n, found in results.items() for k, v in found.items()}
+            )
+            save_network(
+                self.output / "weights.safetensors",
+                network,
+                self.layout,
+                self._description(),
+                results,
+            )
+            with replacing(self.output / "figures.json") as partial:
+                partial.write_text(json.dumps(results, indent=2) + "\n")
+        self.fabric.barrier()
+        return results
+
+    def _description(self) -> dict[str, Any]:
+        """How the weights were trained, for their file."""
+        config = self.config
+        losses = ["segmentation", "iou", "existence"]
+        settings = plain(config)
+        return {
+            "data": [
+                {"kind": s.kind, "labels": s.path.name, "images": len(d), "share": s.share}
+                for s, d in zip(config.data, self.sets, strict=True)
+            ],
+            "steps": self.step,
+            "batch": config.batch,
+            "seed": config.seed,
+            "hours": round(self.seconds / 3600, 2),
+            "losses": losses + (["distillation"] if self.distillation is not None else []),
+            "distillation": settings["distillation"],
+        }
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "precision": self.fabric.strategy.precision,
+        }
+
+    def _save(self) -> None:
+        """Write the checkpoint such that the old one stays whole until the new one is."""
+        if self.fabric.is_global_zero:
+            state = {name: part.state_dict() for name, part in self._state().items()}
+            with replacing(self.output / "last.pt") as partial:
+                torch.save({**state, "step": self.step, "seconds": self.seconds}, partial)
+
+    def _load(self) -> None:
+        path = self.output / "last.pt"
+        if not path.exists():
+            return
+        saved = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        for name, part in self._state().items():
+            part.load_state_dict(saved[name])
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.fabric.print(f"{path}: going on from step {self.step}")
+
+    def _check_folder(self) -> None:
+        """Make the folder of the run, or see that the run in it is this one."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        path, settings = self.output / "config.yaml", plain(self.config)
+        if path.exists():
+            there = yaml.safe_load(path.read_text()) or {}
+            names = settings.keys() | there.keys() - set(_OPERATIONAL)
+            other = sorted(n for n in names if settings.get(n) != there.get(n))
+            other = [name for name in other if name not in _OPERATIONAL]
+            if other:
+                raise ValueError(
+                    f"{self.output}: holds a run with other settings ({', '.join(other)}); "
+                    "name another folder, or give that run's settings to go on with it"
+                )
+        with replacing(path) as partial:
+            partial.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def _say_what_is_trained(self) -> None:
+        config, layout = self.config, self.layout
+        for source, found in zip(config.data, self.sets, strict=True):
+            print(f"{found.description} (share {source.share:g})")
+        for found in self.validation.values():
+            print(f"{found.description} (validation)")
+        parameters = sum(p.numel() for p in self.network.parameters())
+        print(
+            f"{config.arch}, {parameters:,} parameters, {len(layout.slots)} lanes at "
+            f"{layout.input_size[0]}x{layout.input_size[1]}, {config.steps} steps of "
+            f"{config.batch} images, {config.precision} on {self.fabric.device}"
+        )
+        settings = config.resolved_distillation()
+        if settings.weight > 0:
+            paths = ", ".join(f"{lower} -> {higher}" for lower, higher in settings.paths or ())
+            print(
+                f"self attention distillation: {paths}, weight {settings.weight:g}, "
+                f"from step {settings.start} on"
+            )
+        else:
+            print("no self attention distillation (its weight is 0)")
 
 
-def _averaged(average: AveragedModel) -> ENetSAD:
-    module = average.module
-    assert isinstance(module, ENetSAD)
-    return module
+def _network(config: Config, layout: LaneLayout) -> LaneNetwork:
+    options = {"shared_encoder": True} if config.shared_encoder else {}
+    network = build_network(
+        config.arch, len(layout.slots), layout.input_size, existence=config.existence, **options
+    )
+    if config.backbone is not None:
+        load_backbone(network, config.backbone)
+    if config.initial is not None:
+        initial = load_network(config.initial)
+        wanted, found = (
+            {**describe_network(n), "lanes": n.lanes, "input_size": n.input_size}
+            for n in (network, initial)
+        )
+        if wanted != found:
+            raise ValueError(f"{config.initial}: weights of {found} cannot start {wanted}")
+        network.load_state_dict(initial.state_dict())
+    return network
 
 
-def _validate(
-    config: Config, average: AveragedModel, layout: LaneLayout
-) -> dict[str, dict[str, float]]:
-    network = _averaged(average).eval()
-    return {str(p): tusimple_figures(network, layout, p) for p in config.validation}
+def _optimizer(network: LaneNetwork, settings: Optimizer) -> torch.optim.Optimizer:
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(
+            network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        network.parameters(),
+        settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=True,
+    )
 
 
-def _save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint such that the old one stays whole until the new one is."""
-    with replacing(path) as partial:
-        torch.save(state, partial)
+def _course(settings: Optimizer, steps: int) -> Callable[[int], float]:
+    """The learning rate at a step as a share of its highest."""
+    rising = max(1, round(settings.warm_up * steps))
 
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        done = min(1.0, (step - rising) / max(1, steps - rising))
+        if settings.decay == "poly":
+            return float((1.0 - done) ** 0.9)
+        return 0.5 * (1.0 + math.cos(math.pi * done))
 
-def _plain(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {key: _plain(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_plain(value) for value in values]
-    return str(values) if isinstance(values, Path) else values
+    return share

@@ -1,4 +1,9 @@
-"""The loss of the paper without distillation: L_seg + α·L_IoU + β·L_exist (section 3.3)."""
+"""The task loss of the paper, L_seg + α·L_IoU + β·L_exist (section 3.3).
+
+Every term is the mean over the images of a value of each image alone, so that a batch gives the
+same loss and gradient in one piece or shared out to several processes. Distillation, the last term
+of the whole loss, is in `training.distillation`.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +14,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def soft_iou_loss(probabilities: Tensor, target: Tensor) -> Tensor:
-    """1 − IoU of the lane pixels, softly counted, averaged over the lanes that the batch holds.
+def cross_entropy(segmentation: Tensor, target: Tensor, background: float) -> Tensor:
+    """L_seg: pixel-wise cross-entropy, the background class weighted by `background`.
 
-    probabilities: B×(1+lanes)×H×W, softmaxed; target: B×H×W class ids, 0 background.
-    N_p∩g is the sum of p·g, N_p the sum of p and N_g the sum of g over all pixels of the batch.
+    segmentation: logits B×(1+lanes)×H×W; target: B×H×W class ids, 0 background.
     """
-    lanes = probabilities[:, 1:]
-    truth = F.one_hot(target, probabilities.shape[1])[..., 1:].permute(0, 3, 1, 2).to(lanes.dtype)
-    overlap = (lanes * truth).sum(dim=(0, 2, 3))
-    union = lanes.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3)) - overlap
-    present = truth.sum(dim=(0, 2, 3)) > 0
-    iou = overlap / union.clamp_min(1e-6)
-    return 1.0 - iou[present].mean() if bool(present.any()) else lanes.sum() * 0.0
+    weight = torch.ones(segmentation.shape[1], device=segmentation.device)
+    weight[0] = background
+    loss = F.cross_entropy(segmentation, target, weight, reduction="none")
+    return (loss.sum(dim=(1, 2)) / weight[target].sum(dim=(1, 2))).mean()
+
+
+def soft_iou_loss(segmentation: Tensor, target: Tensor) -> Tensor:
+    """L_IoU: 1 − N_p∩g / (N_p + N_g − N_p∩g), softly counted, the mean of all lanes of an image.
+
+    segmentation: logits B×(1+lanes)×H×W; target: B×H×W class ids, 0 background. N_p∩g is the sum
+    over the pixels of p·g, N_p of p and N_g of g, p a lane's probability and g its truth. Lanes
+    that are not in an image do not count; an image without lanes gives 0.
+    """
+    lanes = segmentation.softmax(dim=1)[:, 1:]
+    truth = F.one_hot(target, segmentation.shape[1])[..., 1:].permute(0, 3, 1, 2).to(lanes.dtype)
+    overlap = (lanes * truth).sum(dim=(2, 3))
+    size = truth.sum(dim=(2, 3))
+    union = lanes.sum(dim=(2, 3)) + size - overlap
+    present = (size > 0).to(lanes.dtype)
+    loss = (1.0 - overlap / union.clamp_min(1e-6)) * present
+    return (loss.sum(dim=1) / present.sum(dim=1).clamp_min(1.0)).mean()
 
 
 @dataclass(frozen=True)
@@ -35,19 +53,18 @@ class Objective:
     def __call__(
         self, segmentation: Tensor, existence: Tensor | None, target: Tensor, exists: Tensor
     ) -> dict[str, Tensor]:
-        """The loss terms and their weighted sum "total".
+        """The loss terms and their weighted sum "task".
 
         segmentation: logits B×(1+lanes)×H×W; existence: logits B×lanes, or None for a network
-        without the head; target: B×H×W class ids; exists: B×lanes of 0 and 1.
+        without the head; target: B×H×W class ids; exists: B×lanes of 0 and 1. Computed in float32.
         """
-        weight = torch.ones(segmentation.shape[1], device=segmentation.device)
-        weight[0] = self.background
+        segmentation = segmentation.float()
         terms = {
-            "segmentation": F.cross_entropy(segmentation, target, weight=weight),
-            "iou": soft_iou_loss(segmentation.softmax(dim=1), target),
+            "segmentation": cross_entropy(segmentation, target, self.background),
+            "iou": soft_iou_loss(segmentation, target),
         }
-        total = terms["segmentation"] + self.iou * terms["iou"]
+        task = terms["segmentation"] + self.iou * terms["iou"]
         if existence is not None:
-            terms["existence"] = F.binary_cross_entropy_with_logits(existence, exists)
-            total = total + self.existence * terms["existence"]
-        return {**terms, "total": total}
+            terms["existence"] = F.binary_cross_entropy_with_logits(existence.float(), exists)
+            task = task + self.existence * terms["existence"]
+        return {**terms, "task": task}

@@ -1,0 +1,95 @@
+"""Training configurations: YAML, inheritance, overrides, and the rows of the paper's tables."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import yaml
+
+import training.config
+from training.config import Config, plain, read_config
+
+CONFIGS = Path(training.config.__file__).parent / "configs"
+
+
+def write_config(folder: Path, name: str = "config.yaml", **values: object) -> Path:
+    path = folder / name
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_overrides_replace_values(tmp_path: Path) -> None:
+    path = write_config(tmp_path, steps=10, data=[{"path": "a.json"}])
+    config = read_config(path, ["steps=20", "objective.iou=0.5", "input_size=[320, 184]"])
+    assert (config.steps, config.objective.iou, config.objective.existence) == (20, 0.5, 0.1)
+    assert config.lane_layout().input_size == (320, 184)
+    assert config.data[0].path == Path("a.json")
+    assert read_config(path, ["optimizer.learning_rate=1e-3"]).optimizer.learning_rate == 0.001
+    assert read_config(path, ["point_threshold=0.4"]).lane_layout().decoding.point_threshold == 0.4
+
+
+def test_base_gives_what_a_file_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    write_config(tmp_path / "base", "all.yaml", steps=7, objective={"iou": 0.2, "existence": 0.3})
+    write_config(tmp_path / "base", "set.yaml", base="all.yaml", batch=3)
+    path = write_config(tmp_path, base="base/set.yaml", objective={"iou": 0.5})
+    config = read_config(path)
+    assert (config.steps, config.batch) == (7, 3)
+    assert (config.objective.iou, config.objective.existence) == (0.5, 0.3)
+
+
+def test_plain_values_make_the_same_configuration(tmp_path: Path) -> None:
+    config = read_config(CONFIGS / "tusimple_enet_sad.yaml", ["seed=9"])
+    assert read_config(write_config(tmp_path, **plain(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stepz": 3}, "unknown key stepz; known are .*steps"),
+        ({"steps": "many"}, "steps: expected int"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"objective": {"dice": 1}}, "unknown key dice; known are background, existence, iou"),
+        ({"crop": [1, 2]}, "crop: expected 4 values, not 2"),
+        ({"layout": "mars"}, "layout 'mars' is not one of tusimple"),
+        ({"arch": "vgg"}, "arch 'vgg' is not one of enet_sad"),
+        ({"data": [{"path": "x", "kind": "kitti"}]}, "data: kind 'kitti' is not one of tusimple"),
+        ({"data": [{"path": "x", "share": 0}]}, "share must be above 0"),
+        ({"distillation": {"mapping": "mean"}}, "distillation: the mapping is"),
+        ({"optimizer": {"kind": "lion"}}, "optimizer: the optimiser is"),
+        ({"precision": "int8"}, "precision 'int8' is not one of float32"),
+        ({"data": 3}, "data: expected a list"),
+    ],
+)
+def test_wrong_configuration_is_explained(tmp_path: Path, values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_config(write_config(tmp_path, **values))
+
+
+@pytest.mark.parametrize("text", ["- a list", "steps: [", "\x80"])
+def test_file_that_is_no_mapping_is_explained(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"broken\.yaml"):
+        read_config(path)
+
+
+def test_there_is_a_configuration_for_each_row_of_the_papers_tables() -> None:
+    for dataset, (network, arch), sad in itertools.product(
+        ("tusimple", "culane", "bdd100k"),
+        (("enet", "enet_sad"), ("r18", "resnet18"), ("r34", "resnet34")),
+        ("_sad", ""),
+    ):
+        config = read_config(CONFIGS / f"{dataset}_{network}{sad}.yaml")
+        assert (config.layout, config.arch) == (dataset, arch)
+        assert (config.distillation.weight, config.distillation.start) == (0.1 if sad else 0, 40000)
+        assert config.resolved_distillation().paths == training.config.paper_paths(arch)
+        objective = config.objective
+        assert (objective.background, objective.iou) == (0.4, 0.1)
+        assert objective.existence == (0.0 if dataset == "bdd100k" else 0.1)
+        assert (config.steps, config.batch, config.optimizer.kind) == (60000, 12, "sgd")
+
+
+def test_every_shipped_configuration_reads() -> None:
+    for path in CONFIGS.rglob("*.yaml"):
+        assert isinstance(read_config(path), Config)

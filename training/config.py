@@ -1,0 +1,256 @@
+"""The configuration of a training run: a YAML file, other files it builds on, and overrides."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lane_sad_ros.lanes import LAYOUTS, LaneLayout
+from lane_sad_ros.network.architectures import ARCHITECTURES
+from training.augmentation import Augmentation
+from training.datasets import KINDS, LabelledDataset, Reading, open_dataset
+from training.distillation import Distillation
+from training.objective import Objective
+
+
+def blocks(arch: str) -> tuple[str, str, str, str]:
+    """The names of the four blocks of a network whose attention the paper looks at."""
+    stage = "encoder" if arch == "enet_sad" else "layer"
+    return (f"{stage}1", f"{stage}2", f"{stage}3", f"{stage}4")
+
+
+def paper_paths(arch: str) -> tuple[tuple[str, str], ...]:
+    """The paths that the paper distils along: the second block to the third to the fourth."""
+    _, second, third, fourth = blocks(arch)
+    return ((second, third), (third, fourth))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set, see docs/datasets.md.
+
+    kind, path, split, root: as `training.datasets.open_dataset` takes them.
+    share: of the training samples, relative to those of the other sources.
+    """
+
+    path: Path
+    kind: str = "tusimple"
+    split: str | None = None
+    root: Path | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        if not self.share > 0:
+            raise ValueError(f"the share must be above 0, not {self.share}")
+
+    @property
+    def name(self) -> str:
+        """What figures on this source are called by."""
+        return "_".join(part for part in (self.path.stem, self.split) if part)
+
+    def open(self, reading: Reading | None = None) -> LabelledDataset:
+        """The data set. Raises FileNotFoundError or ValueError that name the file at fault."""
+        return open_dataset(self.kind, self.path, self.root, split=self.split, reading=reading)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Optimiser and course of the learning rate.
+
+    kind: "adamw" or "sgd" (with Nesterov momentum). learning_rate: at its highest.
+    warm_up: share of the steps in which it rises to there. decay: from there to 0, "cosine" or
+    "poly" (with the power 0.9). momentum: of sgd. clip: largest norm of the gradient.
+    """
+
+    kind: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warm_up: float = 0.1
+    decay: str = "cosine"
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adamw", "sgd"):
+            raise ValueError(f'the optimiser is "adamw" or "sgd", not {self.kind!r}')
+        if self.decay not in ("cosine", "poly"):
+            raise ValueError(f'the decay is "cosine" or "poly", not {self.decay!r}')
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run; the fields of the YAML files in training/configs.
+
+    crop, input_size, point_threshold: None for the layout's own.
+    arch, shared_encoder, existence: the network, see `lane_sad_ros.network.architectures`.
+    backbone: a file of ImageNet weights for a ResNet's stages. initial: weights to go on from.
+    batch: images of one step, of all processes together.
+    lane_width: of the drawn labels, in pixels of the layout's reference image.
+    average: decay of the running average of the weights, which is what is kept.
+    workers: processes that read images, for each training process. cache: MB of images kept.
+    """
+
+    layout: str = "tusimple"
+    crop: tuple[int, int, int, int] | None = None
+    input_size: tuple[int, int] | None = None
+    point_threshold: float | None = None
+    arch: str = "enet_sad"
+    shared_encoder: bool = False
+    existence: bool = True
+    backbone: Path | None = None
+    initial: Path | None = None
+    data: tuple[Source, ...] = ()
+    validation: tuple[Source, ...] = ()
+    distillation: Distillation = field(default_factory=Distillation)
+    objective: Objective = field(default_factory=Objective)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    lane_width: float = 14.0
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    steps: int = 6000
+    batch: int = 8
+    average: float = 0.998
+    seed: int = 1
+    device: str = "auto"
+    precision: str = "float32"
+    compile: bool = False
+    workers: int = 1
+    cache: int = 1024
+    log_every: int = 20
+    save_every: int = 200
+    validate_every: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+        if self.arch not in ARCHITECTURES:
+            raise ValueError(f"arch {self.arch!r} is not one of {', '.join(ARCHITECTURES)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}")
+        for name in ("steps", "batch", "log_every", "save_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    def resolved_distillation(self) -> Distillation:
+        """The distillation with its paths, where it leaves them to the network."""
+        paths = self.distillation.paths or paper_paths(self.arch)
+        return dataclasses.replace(self.distillation, paths=paths)
+
+    def lane_layout(self) -> LaneLayout:
+        """The layout with this run's crop, input size and point threshold."""
+        layout = LAYOUTS[self.layout]
+        if self.point_threshold is not None:
+            decoding = dataclasses.replace(layout.decoding, point_threshold=self.point_threshold)
+            layout = dataclasses.replace(layout, decoding=decoding)
+        return dataclasses.replace(
+            layout,
+            crop=self.crop or layout.crop,
+            input_size=self.input_size or layout.input_size,
+        )
+
+
+# Names of Lightning Fabric.
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a YAML file, changed by `key=value` words (values are YAML).
+
+    `base: FILE` in a file, relative to it, names one whose values hold where the file has none.
+    Raises ValueError naming an unknown key and the known ones, or a value of the wrong type.
+    """
+    values = _read(path)
+    for word in overrides:
+        key, separator, value = word.partition("=")
+        if not separator:
+            raise ValueError(f"{word!r} is not of the form key=value")
+        change: Any = yaml.safe_load(value)
+        for name in reversed(key.split(".")):
+            change = {name: change}
+        values = _merged(values, change)
+    config: Config = _build(Config, values, str(path))
+    return config
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """A configuration as the YAML values that `read_config` makes it of."""
+    return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a YAML file ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a mapping of keys, not {values!r}")
+    base = values.pop("base", None)
+    return values if base is None else _merged(_read(path.parent / base), values)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for key, value in changes.items():
+        inner = result.get(key)
+        both = isinstance(inner, dict) and isinstance(value, dict)
+        result[key] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _build(cls: Any, values: Any, where: str) -> Any:
+    """A dataclass from a mapping, with paths, tuples and inner dataclasses made of plain values."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected a mapping of keys, not {values!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(hints))}"
+        )
+    converted = {key: _convert(hints[key], v, f"{where}, {key}") for key, v in values.items()}
+    try:
+        return cls(**converted)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    options = typing.get_args(hint)
+    if type(None) in options:
+        return None if value is None else _convert(options[0], value, where)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: expected a list, not {value!r}")
+        inner = [options[0]] * len(value) if options[1:] == (...,) else list(options)
+        if len(inner) != len(value):
+            raise ValueError(f"{where}: expected {len(inner)} values, not {len(value)}")
+        return tuple(_convert(h, v, where) for h, v in zip(inner, value, strict=True))
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{where}: expected {hint.__name__}, not {value!r}")
+    return value
