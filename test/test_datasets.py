@@ -137,12 +137,12 @@ def test_images_and_lanes_are_scaled_together(tmp_path: Path) -> None:
 
 
 def test_tusimple_splits_are_the_official_files(tmp_path: Path) -> None:
-    for name, count in (("0313", 3), ("0531", 2), ("0601", 1)):
+    for name, count in (("0313", 3), ("0531", 1), ("0601", 2)):
         write_tusimple(tmp_path, f"label_data_{name}.json", count)
     train = open_dataset("tusimple", tmp_path, split="train")
     assert isinstance(train, TuSimple)
     clips = [record["raw_file"].split("/")[1][-4:] for _, record in train.records]
-    assert clips == ["0313"] * 3 + ["0531"] * 2
+    assert clips == ["0313"] * 3 + ["0601"] * 2
     assert len(open_dataset("tusimple", tmp_path, split="val")) == 1
     assert "5 images, 10 lanes, 0 images without lanes" in train.description
     with pytest.raises(FileNotFoundError, match=r"test_label\.json: no such label file"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS
+from training.datasets.bdd100k import BDD100K, write_truth
 from training.datasets.inspect import inspect
 from training.datasets.synthetic import write_scenes
 from training.fit import fit
@@ -53,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--root", type=Path, help="folder that image paths start at")
     command.add_argument("--output", type=Path, help="image file to draw samples to")
     command.add_argument("--count", type=int, default=12, help="samples to draw (%(default)s)")
+    command.add_argument(
+        "--truth", type=Path, help="folder for the masks that `evaluate bdd100k` compares with"
+    )
 
     options = parser.parse_args(arguments)
     try:
@@ -63,7 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{options.count} scenes, labels in {labels}")
         else:
             source = Source(options.path, options.kind, options.split, options.root)
-            inspect(source.open(), options.output, options.count)
+            dataset = source.open()
+            inspect(dataset, options.output, options.count)
+            if options.truth is not None:
+                if not isinstance(dataset, BDD100K):
+                    raise ValueError("--truth is for BDD100K, whose metric compares masks")
+                write_truth(dataset, options.truth)
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

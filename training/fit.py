@@ -29,7 +29,7 @@ from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.architectures import build_network, describe_network
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_backbone, load_network, save_network
-from training.augmentation import Changes, Prepared, prepare
+from training.augmentation import Changes, Prepared, prepare, source_layout
 from training.config import PRECISIONS, Config, Optimizer, plain
 from training.datasets import LabelledDataset, Reading
 from training.distillation import SelfAttentionDistillation, measure
@@ -89,7 +89,9 @@ class _Run:
             raise ValueError("the configuration names no data to train on")
         self.config, self.output, self.fabric = config, output, fabric
         self.layout = config.lane_layout()
-        reading = Reading(cache_mb=config.cache)
+        reading = Reading.for_layout(
+            source_layout(self.layout, config.augmentation), config.cache
+        )
         self.sets = [source.open(reading) for source in config.data]
         self.validation = {source.name: source.open() for source in config.validation}
         torch.manual_seed(config.seed)

@@ -26,8 +26,8 @@ from training.datasets.images import (
 
 # The benchmark's training set comes in three files, of which one is kept for validation.
 SPLITS = {
-    "train": ("label_data_0313.json", "label_data_0531.json"),
-    "val": ("label_data_0601.json",),
+    "train": ("label_data_0313.json", "label_data_0601.json"),
+    "val": ("label_data_0531.json",),
     "test": ("test_label.json",),
 }
 
