@@ -234,7 +234,7 @@ def test_the_lens_is_the_one_its_coefficients_name() -> None:
 def test_what_lies_far_outside_a_lens_stays_outside() -> None:
     """The polynomial of a barrel lens folds back far out; nothing appears from there."""
     aside = np.stack([np.full(50, 1.0), np.linspace(2, 60, 50), np.zeros(50)], axis=1)
-    assert (BARREL.project(aside)[:, 0] < 0).all()
+    assert (WIDE.project(aside)[:, 0] < 0).all()
 
 
 def test_a_crest_ends_the_labels_and_a_sag_does_not() -> None:

@@ -158,12 +158,12 @@ def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360)
         height=height,
         fx=float(fx),
         fy=float(fy),
-        cx=float(width * rng.normal(0.5, 0.015)),
+        cx=float(width * rng.normal(0.5, 0.02)),
         cy=float(cy),
         height_m=float(np.clip(height_m, 1.1, 2.2)),
         pitch=pitch,
         roll=float(np.clip(roll, -0.035, 0.035)),
-        yaw=float(rng.normal(0, 0.015)),
+        yaw=float(rng.normal(0, 0.02)),
         distortion=_sample_distortion(rng, ((width / fx) ** 2 + (height / fy) ** 2) / 4),
     )
 

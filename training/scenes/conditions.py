@@ -137,9 +137,9 @@ def sample_alignment(rng: np.random.Generator, tightest: float, steepest: float)
     """A road's bend and profile, nearly straight and level down to a radius of `tightest` metres
     in plan and `steepest` metres in profile (crests and sags)."""
     sharp = rng.random()
-    if sharp < 0.45:
+    if sharp < 0.4:
         curvature = rng.normal(0, 1 / 4000)
-    elif sharp < 0.85:
+    elif sharp < 0.8:
         curvature = rng.normal(0, 1 / 700)
     else:
         curvature = rng.uniform(1 / 400, 1 / tightest) * rng.choice([-1, 1])
