@@ -1,0 +1,252 @@
+"""The ablation: what is compared with what, that shared beginnings change nothing, resuming."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import training.ablation
+from lane_sad_ros.network.weights import load_network
+from training.ablation import (
+    CONFIG,
+    CONTROL,
+    VARIANTS,
+    run_ablation,
+    soft_figures,
+    statistics,
+    summary,
+    tables,
+)
+from training.config import Config, Source, read_config
+from training.distillation import Distillation
+from training.fit import fit
+from training.history import read_history
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three grey images with two lanes, in the TuSimple layout."""
+    folder = tmp_path_factory.mktemp("scenes")
+    rows = list(range(40, 90, 10))
+    records = []
+    for i in range(3):
+        lanes = [[60 - (row - 40) // 2 + i for row in rows], [90 + (row - 40) for row in rows]]
+        image = np.full((90, 160, 3), 60 + 10 * i, np.uint8)
+        for lane in lanes:
+            cv2.polylines(image, [np.column_stack([lane, rows])], False, (255, 255, 255), 2)
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+        records.append({"raw_file": f"{i}.png", "lanes": lanes, "h_samples": rows})
+    path = folder / "labels.json"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(scenes: Path) -> Config:
+    return Config(
+        crop=(0, 160, 1280, 720),
+        input_size=(64, 32),
+        data=(Source(scenes),),
+        validation=(Source(scenes),),
+        # Much stronger than of use, so that four steps show it.
+        distillation=Distillation(start=2, weight=100.0),
+        steps=4,
+        batch=2,
+        average=0.5,
+        workers=0,
+        device="cpu",
+        log_every=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ablation with the control and "late", one seed."""
+    output = tmp_path_factory.mktemp("ablation")
+    run_ablation(config, output, seeds=1, only=["late"])
+    return output
+
+
+def test_a_run_that_goes_on_from_the_shared_beginning_is_the_run_from_its_own(
+    config: Config, finished: Path, tmp_path: Path
+) -> None:
+    fit(config, tmp_path)
+    alone, shared = (
+        load_network(folder / "weights.safetensors").state_dict()
+        for folder in (tmp_path, finished / "seed1" / "late")
+    )
+    assert all(torch.equal(alone[name], shared[name]) for name in alone)
+
+
+def test_runs_differ_from_the_control_once_distillation_starts(finished: Path) -> None:
+    control, late = (
+        {
+            entry["step"]: entry["loss/task"]
+            for entry in read_history(finished / "seed1" / name)
+            if "loss/task" in entry
+        }
+        for name in (CONTROL, "late")
+    )
+    assert sorted(control) == sorted(late) == [1, 2, 3, 4]
+    same = [control[step] == late[step] for step in control]
+    # The third step is the first with distillation, the fourth the first after it.
+    assert same == [True, True, True, False]
+
+
+def test_finished_runs_are_not_repeated_and_the_tables_stay(
+    config: Config, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [finished / name for name in ("ablation.json", "ablation.md")]
+    before = [file.read_bytes() for file in files]
+
+    def refused(*_arguments: object) -> None:
+        raise AssertionError("a finished run is repeated")
+
+    monkeypatch.setattr(training.ablation, "fit", refused)
+    run_ablation(config, finished, seeds=1, only=["late"])
+    assert [file.read_bytes() for file in files] == before
+    for name in ("starts.png", "differences.png"):
+        assert (finished / name).stat().st_size > 1000
+
+
+def test_more_seeds_add_runs_and_leave_the_first_alone(
+    config: Config, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def stopped(config: Config, output: Path, until: int) -> None:
+        asked.append((config.seed, output.name, until))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.ablation, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_ablation(config, finished, seeds=2, only=["late"])
+    assert asked == [(2, "before_2", 2)]
+
+
+def test_another_configuration_is_refused_by_name(config: Config, finished: Path) -> None:
+    other = dataclasses.replace(config, batch=3)
+    with pytest.raises(ValueError, match=r"other settings \(batch\)"):
+        run_ablation(other, finished)
+
+
+@pytest.mark.parametrize("distillation", [Distillation(start=0), Distillation(start=4),
+                                          Distillation(start=2, weight=0.0)])  # fmt: skip
+def test_without_a_start_within_the_steps_there_is_nothing_to_compare(
+    config: Config, tmp_path: Path, distillation: Distillation
+) -> None:
+    with pytest.raises(ValueError, match="needs a distillation that starts within the steps"):
+        run_ablation(dataclasses.replace(config, distillation=distillation), tmp_path)
+
+
+def test_variants_are_what_they_are_called() -> None:
+    shared = read_config(CONFIG)
+    found = {v.name: v.of(shared, seed=5).resolved_distillation() for v in VARIANTS}
+    late = found["late"]
+    assert late == shared.resolved_distillation()
+    assert late.start * 3 == shared.steps * 2
+    assert late.paths == (("encoder2", "encoder3"), ("encoder3", "encoder4"))
+    changes = {
+        name: {
+            field.name: getattr(settings, field.name)
+            for field in dataclasses.fields(settings)
+            if getattr(settings, field.name) != getattr(late, field.name)
+        }
+        for name, settings in found.items()
+    }
+    e1, e2, e3, e4 = "encoder1", "encoder2", "encoder3", "encoder4"
+    assert changes == {
+        "none": {"weight": 0.0},
+        "late": {},
+        "early": {"start": shared.steps // 6},
+        "strong": {"weight": 1.0},
+        "low": {"paths": ((e1, e2),)},
+        "backward": {"paths": ((e4, e3), (e3, e2))},
+        "forward": {
+            "paths": ((e1, e2), (e1, e3), (e1, e4), (e2, e3), (e2, e4), (e3, e4)),
+        },
+        "sum1": {"power": 1.0},
+        "sum4": {"power": 4.0},
+        "max2": {"mapping": "max"},
+        "max4": {"mapping": "max", "power": 4.0},
+    }
+    assert {v.of(shared, seed=5).seed for v in VARIANTS} == {5}
+
+
+def test_statistics_are_of_pairs() -> None:
+    runs = {"1": {"a": 0.5}, "2": {"a": 0.9}, "3": {"a": 0.7}}
+    control = {"1": {"a": 0.4}, "2": {"a": 0.7}, "4": {"a": 0.0}}
+    found = statistics(runs, control)["a"]
+    assert found["mean"] == pytest.approx(0.7)
+    assert found["sd"] == pytest.approx(0.2)
+    # Seeds 1 and 2 have both runs: differences 0.1 and 0.2.
+    assert found["difference"] == pytest.approx(0.15)
+    assert found["error"] == pytest.approx(math.sqrt(0.005) / math.sqrt(2))
+
+
+def test_one_run_has_no_spread() -> None:
+    found = statistics({"1": {"a": 0.5}}, {"1": {"a": 0.25}})["a"]
+    assert found == {"mean": 0.5, "sd": None, "difference": 0.25, "error": None}
+
+
+def made_up(**runs: list[float]) -> dict[str, Any]:
+    """A summary with the accuracies of runs by variant."""
+    by_seed = {
+        name: {str(seed): {"set/accuracy": value} for seed, value in enumerate(values, start=1)}
+        for name, values in runs.items()
+    }
+    return {
+        "seeds": [1, 2],
+        "variants": {
+            name: {
+                "description": f"|A| {name}",
+                "runs": of,
+                "statistics": statistics(of, by_seed["none"]),
+            }
+            for name, of in by_seed.items()
+        },
+    }
+
+
+def test_tables_show_percent_and_say_what_is_missing() -> None:
+    found = made_up(none=[0.5, 0.7], late=[0.52, 0.73], low=[0.4], backward=[])
+    text = tables(found, [Source(Path("set.json"))])
+    lines = {line.split("**")[1]: [] for line in text.splitlines() if "**" in line}
+    for line in text.splitlines():
+        if "**" in line:
+            assert r"\|A\|" in line  # else it would be two more columns
+            name = line.split("**")[1]
+            lines[name].append([c.strip() for c in line.replace(r"\|", "").split("|")[2:-1]])
+    assert lines == {
+        "none": [["2", "60.00 ± 14.14", "–"]],
+        "late": [["2", "62.50 ± 14.85", "–"], ["+2.50 ± 0.50"]],
+        "low": [["1 of 2, others missing", "40.00", "–"], ["-10.00"]],
+        "backward": [["missing", "missing", "–"], ["missing"]],
+    }
+
+
+def test_summary_holds_what_was_measured(config: Config, finished: Path) -> None:
+    found = summary(finished, config, [1])
+    assert json.loads((finished / "ablation.json").read_text()) == json.loads(json.dumps(found))
+    late = found["variants"]["late"]["runs"]["1"]
+    assert {"labels/accuracy", "labels/iou", "labels/loss", "labels/distance"} <= set(late)
+    assert found["variants"]["early"]["runs"] == {}
+
+
+def test_soft_figures_do_not_depend_on_the_batches(config: Config, finished: Path) -> None:
+    network = load_network(finished / "seed1" / "late" / "weights.safetensors")
+    distillation = config.resolved_distillation()
+    one, three = (
+        soft_figures(
+            network, dataclasses.replace(config, batch=batch), config.validation[0], distillation
+        )
+        for batch in (1, 3)
+    )
+    assert one == pytest.approx(three, rel=1e-4)
+    assert 0 < one["iou"] < 1

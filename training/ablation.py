@@ -1,0 +1,421 @@
+"""Does self attention distillation help, and which kind: many short runs that differ in it alone.
+
+Before the step at which distillation starts, a run does not depend on its settings. So the runs of
+a seed share their beginning, weights, batches and all, and are compared pair by pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from lane_sad_ros.files import replacing
+from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.network.base import LaneNetwork
+from lane_sad_ros.network.weights import load_network
+from training.augmentation import NONE, Changes, Prepared, prepare
+from training.config import Config, Source, blocks, plain, read_config
+from training.datasets import LabelledDataset, Reading
+from training.distillation import Distillation, SelfAttentionDistillation
+from training.figures import mapping_name, plot_differences, plot_starts, start_of
+from training.fit import fit
+from training.history import NAME as HISTORY
+from training.history import read_history
+
+CONFIG = Path(__file__).parent / "configs" / "ablation.yaml"
+CONTROL = "none"
+_RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to distil.
+
+    name: of its folders. changes: to the configuration's distillation. start: as a share of that
+    distillation's start. paths: (lower, higher) blocks by number from 1; None: the network's own.
+    """
+
+    name: str
+    description: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    start: float = 1.0
+    paths: tuple[tuple[int, int], ...] | None = None
+
+    def of(self, config: Config, seed: int) -> Config:
+        """The configuration of a run of this variant."""
+        names = blocks(config.arch)
+        changes = {"start": round(self.start * config.distillation.start), **self.changes}
+        if self.paths is not None:
+            changes["paths"] = tuple((names[low - 1], names[high - 1]) for low, high in self.paths)
+        distillation = dataclasses.replace(config.distillation, **changes)
+        return dataclasses.replace(config, seed=seed, distillation=distillation)
+
+
+def _with_mapping(mapping: str, power: float) -> Variant:
+    name, changes = f"{mapping}{power:g}", {"mapping": mapping, "power": power}
+    return Variant(name, f"mapping {mapping_name(mapping, power)}", changes)
+
+
+# In the order in which they are run: what matters most comes first.
+VARIANTS = (
+    Variant(CONTROL, "no SAD", {"weight": 0.0}),
+    Variant("late", "SAD as in the configuration"),
+    Variant("early", "start at a quarter of that", start=0.25),
+    Variant("strong", "γ ten times as large", {"weight": 1.0}),
+    Variant("low", "path E1→E2 alone", paths=((1, 2),)),
+    Variant("backward", "paths E4→E3, E3→E2", paths=((4, 3), (3, 2))),
+    Variant(
+        "forward",
+        "all six forward paths",
+        paths=((1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)),
+    ),
+    _with_mapping("sum", 1.0),
+    _with_mapping("sum", 4.0),
+    _with_mapping("max", 2.0),
+    _with_mapping("max", 4.0),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.description = (
+        "Trains without distillation and with several kinds of it, and compares them; see "
+        "docs/ablation.md. Begun again in its folder, it goes on where it was. The tables "
+        "ablation.md and ablation.json there are written anew after every run."
+    )
+    parser.add_argument("output", type=Path, help="folder of the runs and of the tables")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="values that replace the file's"
+    )
+    parser.add_argument("--config", type=Path, default=CONFIG, help="what all runs share")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (%(default)s)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        choices=[variant.name for variant in VARIANTS],
+        help="kinds to run beside the one without distillation: %(choices)s",
+    )
+    parser.set_defaults(
+        run=lambda options: run_ablation(
+            read_config(options.config, options.overrides),
+            options.output,
+            options.seeds,
+            options.only,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run up to a step, gone on with from the end of another one."""
+
+    title: str
+    folder: Path
+    config: Config
+    after: _Job | None
+    until: int
+
+    @property
+    def steps(self) -> int:
+        return self.until - (self.after.until if self.after else 0)
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / _RESULT).exists()
+
+
+def run_ablation(
+    config: Config, output: Path, seeds: int = 3, only: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Run the variants (`only` these, if any) and compare them; returns what ablation.json holds.
+
+    config: what the runs share; its distillation is the variant "late". Seeds count from its own.
+    In `output`: the runs as seedN/NAME, config.yaml's values in ablation.json, the tables in
+    ablation.md, learning curves and differences as pictures.
+    Raises ValueError where `output` holds an ablation with another configuration.
+    """
+    if not 0 < config.distillation.start < config.steps or not config.distillation.weight:
+        raise ValueError(
+            "an ablation needs a distillation that starts within the steps with a weight above 0, "
+            f"not {config.distillation}"
+        )
+    if not config.validation:
+        raise ValueError("the configuration names no validation data, so nothing could be compared")
+    _check_folder(output, config)
+    variants = [v for v in VARIANTS if not only or v.name == CONTROL or v.name in only]
+    numbers = range(config.seed, config.seed + seeds)
+    jobs = [job for seed in numbers for job in _jobs(output, config, seed, variants)]
+    waiting = [job for job in jobs if not job.finished]
+    began, done = time.monotonic(), 0
+    for place, job in enumerate(waiting, start=1):
+        elapsed = time.monotonic() - began
+        left = sum(other.steps for other in waiting[place - 1 :])
+        rest = f", about {elapsed / done * left / 60:.0f} minutes left" if done else ""
+        print(f"[{place}/{len(waiting)}] {job.title}: {job.steps} steps{rest}", flush=True)
+        _run(job, config.resolved_distillation())
+        done += job.steps
+        _report(output, config, numbers)
+    return _report(output, config, numbers)
+
+
+def _check_folder(output: Path, config: Config) -> None:
+    path = output / "ablation.json"
+    if not path.exists():
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))["config"]
+    here = json.loads(json.dumps(plain(config)))
+    other = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+    if other:
+        raise ValueError(
+            f"{output}: holds an ablation with other settings ({', '.join(other)}); name another "
+            "folder, or give that one's settings to go on with it"
+        )
+
+
+def _jobs(output: Path, config: Config, seed: int, variants: Sequence[Variant]) -> list[_Job]:
+    """The runs of a seed, each after those that it goes on from."""
+    folder = output / f"seed{seed}"
+    control = VARIANTS[0].of(config, seed)
+    jobs: list[_Job] = []
+    starts = sorted({v.of(config, seed).distillation.start for v in variants} - {0})
+    shared: dict[int, _Job] = {}
+    for start in starts:
+        before = shared.get(max(shared, default=0))
+        title = f"seed {seed}, before step {start}"
+        shared[start] = _Job(title, folder / f"before_{start}", control, before, start)
+        jobs.append(shared[start])
+    for variant in variants:
+        own = variant.of(config, seed)
+        before = shared.get(own.distillation.start)
+        title = f"seed {seed}, {variant.name}"
+        jobs.append(_Job(title, folder / variant.name, own, before, config.steps))
+    return jobs
+
+
+def _run(job: _Job, distillation: Distillation) -> None:
+    if job.after is not None and not (job.folder / "last.pt").exists():
+        job.folder.mkdir(parents=True, exist_ok=True)
+        for name in (HISTORY, "last.pt"):  # the checkpoint last: with it, the folder is a run's
+            with replacing(job.folder / name) as partial:
+                shutil.copyfile(job.after.folder / name, partial)
+    results = fit(job.config, job.folder, job.until)
+    network = load_network(job.folder / "weights.safetensors")
+    for source in job.config.validation:
+        results[source.name] |= soft_figures(network, job.config, source, distillation)
+    with replacing(job.folder / _RESULT) as partial:
+        partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def soft_figures(
+    network: LaneNetwork, config: Config, source: Source, distillation: Distillation
+) -> dict[str, float]:
+    """Measures of a network on a data set that change with every probability.
+
+    "iou": the mean soft IoU of the lanes of an image, see `training.objective.soft_iou_loss`;
+    "loss": the task loss; "distance": the loss that `distillation` would have, used or not. All
+    are means over the images, as the network's input shows them.
+    """
+    layout = config.lane_layout()
+    dataset = source.open(Reading.for_layout(layout, cache_mb=0))
+    changes = Changes(layout, config.lane_width, next(network.parameters()).device)
+    sad = SelfAttentionDistillation(network, distillation)
+    sums = dict.fromkeys(("iou", "loss", "distance"), 0.0)
+    network.eval()
+    with torch.inference_mode():
+        for batch in _plain_batches(dataset, layout, config.batch):
+            inputs, classes, exists = changes(batch)
+            segmentation, existence = network(inputs)
+            terms = config.objective(segmentation, existence, classes, exists)
+            found = (1 - terms["iou"], terms["task"], sad.loss())
+            for name, value in zip(sums, found, strict=True):
+                sums[name] += value.item() * len(inputs)
+    sad.remove()
+    return {name: total / len(dataset) for name, total in sums.items()}
+
+
+def _plain_batches(dataset: LabelledDataset, layout: LaneLayout, size: int) -> Iterator[Prepared]:
+    rng = np.random.default_rng(0)  # nothing of what is drawn shows in an unchanged sample
+    for start in range(0, len(dataset), size):
+        indices = range(start, min(start + size, len(dataset)))
+        yield default_collate([prepare(dataset[index], layout, NONE, rng) for index in indices])
+
+
+# --- tables
+
+
+def summary(output: Path, config: Config, seeds: Sequence[int]) -> dict[str, Any]:
+    """All results of an ablation so far, with their statistics; what ablation.json holds.
+
+    "variants" has for each its "description", "distillation" settings and "runs", by seed the
+    figures of each validation set, and in "statistics" for each "SET/FIGURE" of its runs the
+    "mean", the standard deviation "sd" over the seeds and, as "difference" and "error", mean and
+    standard error of the difference to the run of the same seed without distillation.
+    """
+    variants: dict[str, Any] = {}
+    for variant in VARIANTS:
+        runs = {}
+        for seed in seeds:
+            folder = output / f"seed{seed}" / variant.name
+            if (folder / _RESULT).exists():
+                figures = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+                runs[str(seed)] = {
+                    f"{name}/{key}": value
+                    for name, values in figures.items()
+                    for key, value in values.items()
+                    if key != "images"
+                } | _logged(folder)
+        control = variants[CONTROL]["runs"] if variants else runs
+        settings = variant.of(config, config.seed).resolved_distillation()
+        variants[variant.name] = {
+            "description": variant.description,
+            "distillation": dataclasses.asdict(settings),
+            "runs": runs,
+            "statistics": statistics(runs, control),
+        }
+    return {"config": plain(config), "seeds": list(seeds), "variants": variants}
+
+
+def _logged(folder: Path) -> dict[str, float]:
+    """Means of what was measured of distillation once it had begun."""
+    found: dict[str, list[float]] = {}
+    for entry in read_history(folder):
+        if "loss/distillation" in entry:
+            for key, value in entry.items():
+                if key.startswith("distillation/"):
+                    found.setdefault(key, []).append(value)
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def statistics(
+    runs: Mapping[str, Mapping[str, float]], control: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float | None]]:
+    """Mean and spread of each figure over runs by seed, and of its difference to the control's.
+
+    Standard deviations are those of a sample; what needs more runs than there are is None.
+    """
+    result: dict[str, dict[str, float | None]] = {}
+    for key in dict.fromkeys(key for run in runs.values() for key in run):
+        values = [run[key] for run in runs.values() if key in run]
+        pairs = [run[key] - control[s][key] for s, run in runs.items() if key in control.get(s, ())]
+        spread = _deviation(pairs)
+        result[key] = {
+            "mean": float(np.mean(values)),
+            "sd": _deviation(values),
+            "difference": float(np.mean(pairs)) if pairs else None,
+            "error": None if spread is None else spread / len(pairs) ** 0.5,
+        }
+    return result
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def tables(found: Mapping[str, Any], sources: Sequence[Source]) -> str:
+    """Markdown of a `summary`: the figures of each variant, and their differences to the control's.
+
+    All numbers are percent.
+    """
+    columns = _columns(found, sources)
+    wanted = len(found["seeds"])
+    figures = [["", "runs", *columns.values(), "SAD gradient"]]
+    differences = [["", *columns.values()]]
+    for name, variant in found["variants"].items():
+        statistics, runs = variant["statistics"], len(variant["runs"])
+        title = f"**{name}**: {variant['description']}"
+        missing = f"{runs} of {wanted}, others missing" if runs else "missing"
+        shares = [
+            f"{key.rpartition('/')[2]} {100 * values['mean']:.1f}"
+            for key, values in statistics.items()
+            if key.startswith("distillation/share/")
+        ]
+        cells = [statistics.get(key) for key in columns]
+        figures.append(
+            [title, str(runs) if runs == wanted else missing]
+            + [_cell(values, "mean", "sd") for values in cells]
+            + [", ".join(shares) or "–"]
+        )
+        if name != CONTROL:
+            differences.append([title, *(_cell(v, "difference", "error", "+") for v in cells)])
+    return (
+        f"Mean ± standard deviation over the runs:\n\n{_table(figures)}\n"
+        "Difference to the runs of the same seeds without SAD, mean ± its standard error:\n\n"
+        f"{_table(differences)}"
+    )
+
+
+def _columns(found: Mapping[str, Any], sources: Sequence[Source]) -> dict[str, str]:
+    """The figures "SET/FIGURE" that are shown of an ablation, with their titles."""
+    known = {key for variant in found["variants"].values() for key in variant["statistics"]}
+    return {
+        f"{source.name}/{key}": f"{_title(source)}, {name}"
+        for source in sources
+        for key, name in _SHOWN.items()
+        if f"{source.name}/{key}" in known
+    }
+
+
+# What the tables show of a validation set, where it has that figure.
+_SHOWN = {"accuracy": "accuracy", "f1": "F1", "iou": "soft IoU"}
+
+
+def _title(source: Source) -> str:
+    """A short name; rendered scenes, whose label files are all called alike, by their folder."""
+    return source.path.parent.name if source.path.stem == "labels" else source.name
+
+
+def _cell(values: Mapping[str, float | None] | None, key: str, spread: str, sign: str = "") -> str:
+    value = None if values is None else values[key]
+    around = None if values is None else values[spread]
+    if value is None:
+        return "missing"
+    return f"{100 * value:{sign}.2f}" + ("" if around is None else f" ± {100 * around:.2f}")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    lines = (" | ".join(row).replace("|A|", r"\|A\|") for row in (rows[0], rule, *rows[1:]))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _report(output: Path, config: Config, seeds: Sequence[int]) -> dict[str, Any]:
+    """Write what there is so far: ablation.json, ablation.md and the plots."""
+    found = summary(output, config, seeds)
+    with replacing(output / "ablation.json") as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    with replacing(output / "ablation.md") as partial:
+        partial.write_text(tables(found, config.validation), encoding="utf-8")
+    control = found["variants"][CONTROL]["runs"]
+    columns = _columns(found, config.validation)
+    differences = {
+        name: {
+            key: [100 * (run[key] - control[s][key]) for s, run in variant["runs"].items()]
+            for key in columns
+        }
+        for name, variant in found["variants"].items()
+        if name != CONTROL and variant["runs"]
+    }
+    if differences:
+        plot_differences(differences, columns, output / "differences.png")
+    starts = {}
+    for name in (CONTROL, "late", "early"):
+        folders = [output / f"seed{seed}" / name for seed in seeds]
+        runs = [folder for folder in folders if (folder / _RESULT).exists()]
+        if runs:
+            starts[start_of(runs[0])] = [read_history(folder) for folder in runs]
+    if starts:
+        plot_starts(starts, output / "starts.png")
+    return found
