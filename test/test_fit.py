@@ -194,14 +194,15 @@ def test_weights_of_another_network_are_no_start(config: Config, tmp_path: Path)
 
 
 def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
-    """torchrun with two gloo processes; a network without dropout, whose masks would differ."""
+    """torchrun with two gloo processes; without dropout, whose masks are drawn by each process."""
     path = write_config(
         config,
         tmp_path / "config.yaml",
         arch="resnet18",
+        dropout=False,
         batch=4,
         distillation=Distillation(start=1),
-        optimizer=dataclasses.replace(config.optimizer, kind="sgd", learning_rate=0.05),
+        optimizer=dataclasses.replace(config.optimizer, kind="sgd", learning_rate=0.02),
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "training", "fit", str(path), "--output", str(tmp_path / "two")]
@@ -213,12 +214,13 @@ def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
     fit(read_config(path), tmp_path / "one")
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
-    loss = [
-        [e["loss/distillation"] for e in read_history(tmp_path / run) if "loss/distillation" in e]
-        for run in ("one", "two")
-    ]
-    assert len(loss[0]) == len(loss[1]) == 3
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-4, msg=name)
+    for name in ("total", "distillation"):
+        losses = [
+            [e[f"loss/{name}"] for e in read_history(tmp_path / run) if f"loss/{name}" in e]
+            for run in ("one", "two")
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=5e-3)
 
 
 def test_batch_that_cannot_be_shared_is_refused(

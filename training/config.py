@@ -91,6 +91,7 @@ class Config:
 
     crop, input_size, point_threshold: None for the layout's own.
     arch, shared_encoder, existence: the network, see `lane_sad_ros.network.architectures`.
+    dropout: whether to train with the network's.
     backbone: a file of ImageNet weights for a ResNet's stages. initial: weights to go on from.
     batch: images of one step, of all processes together.
     lane_width: of the drawn labels, in pixels of the layout's reference image.
@@ -105,6 +106,7 @@ class Config:
     arch: str = "enet_sad"
     shared_encoder: bool = False
     existence: bool = True
+    dropout: bool = True
     backbone: Path | None = None
     initial: Path | None = None
     data: tuple[Source, ...] = ()

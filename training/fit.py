@@ -89,9 +89,7 @@ class _Run:
             raise ValueError("the configuration names no data to train on")
         self.config, self.output, self.fabric = config, output, fabric
         self.layout = config.lane_layout()
-        reading = Reading.for_layout(
-            source_layout(self.layout, config.augmentation), config.cache
-        )
+        reading = Reading.for_layout(source_layout(self.layout, config.augmentation), config.cache)
         self.sets = [source.open(reading) for source in config.data]
         self.validation = {source.name: source.open() for source in config.validation}
         torch.manual_seed(config.seed)
@@ -144,11 +142,14 @@ class _Run:
             terms = self._train(batch)
             self.step += 1
             last = self.step == until
-            if history is not None and (self.step % config.log_every == 0 or last):
-                values = self._values(terms, batch)
-                history.add(self.step, values)
-                shown = {n: values[f"loss/{n}"] for n in terms if n != "task"}
-                progress.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
+            if self.step % config.log_every == 0 or last:
+                # Of the whole batch, so every process takes part.
+                losses = self.fabric.all_reduce(torch.stack([*terms.values()]).detach())
+                if history is not None:
+                    assert isinstance(losses, Tensor)
+                    named = dict(zip(terms, losses.tolist(), strict=True))
+                    history.add(self.step, self._values(named, batch))
+                    progress.set_postfix({n: f"{v:.3f}" for n, v in named.items() if n != "task"})
             if self.step % config.save_every == 0 or last:
                 self.seconds = time.monotonic() - began
                 self._save()
@@ -184,9 +185,9 @@ class _Run:
         self.average.update_parameters(self.network)
         return terms
 
-    def _values(self, terms: Mapping[str, Tensor], batch: Prepared) -> dict[str, float]:
+    def _values(self, losses: Mapping[str, float], batch: Prepared) -> dict[str, float]:
         """What is logged of a step."""
-        values = {f"loss/{name}": term.item() for name, term in terms.items()}
+        values = {f"loss/{name}": value for name, value in losses.items()}
         if not math.isfinite(values["loss/total"]):
             raise FloatingPointError(
                 f"the loss is not finite at step {self.step}; the run stops, its last checkpoint "
@@ -331,6 +332,10 @@ def _network(config: Config, layout: LaneLayout) -> LaneNetwork:
     network = build_network(
         config.arch, len(layout.slots), layout.input_size, existence=config.existence, **options
     )
+    if not config.dropout:
+        for module in network.modules():
+            if isinstance(module, (torch.nn.Dropout, torch.nn.Dropout2d)):
+                module.p = 0.0
     if config.backbone is not None:
         load_backbone(network, config.backbone)
     if config.initial is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 import torch.distributed
-import torch.distributed.nn.functional
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -60,9 +60,22 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         return result.to(features.dtype)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over the processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(None, gradient)
+
+
 def _sum(values: Tensor) -> Tensor:
-    """The sum over the processes, with a gradient."""
-    total: Tensor = torch.distributed.nn.functional.all_reduce(values)
+    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
     return total
 
 
