@@ -563,7 +563,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("out", metavar="OUT", help="weights file to write (.safetensors)")
     convert.add_argument(
         "--input-size",
-        type=_parsed_size,
+        type=parse_size,
         required=True,
         metavar="WxH",
         help="network input it was trained at, for example 800x288 (CULane), 640x368 (TuSimple)",
@@ -663,7 +663,7 @@ def _add_image_size(
 ) -> None:
     parser.add_argument(
         "--image-size",
-        type=_parsed_size,
+        type=parse_size,
         default=default,
         metavar="WxH",
         help=f"of the images that the true lanes lie on (default: {said})",
@@ -673,7 +673,7 @@ def _add_image_size(
 def _add_prediction_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prediction-size",
-        type=_parsed_size,
+        type=parse_size,
         metavar="WxH",
         help="of the images that the predictions lie on (default: as the truth)",
     )
@@ -739,7 +739,7 @@ def _add_detect(commands: Any) -> None:
     parser.set_defaults(run=_detect, parser=parser)
 
 
-def _parsed_size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     with contextlib.suppress(ValueError):
         width, height = (int(side) for side in text.split("x"))
         if width > 0 and height > 0:

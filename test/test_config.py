@@ -59,6 +59,7 @@ def test_plain_values_make_the_same_configuration(tmp_path: Path) -> None:
         ({"optimizer": {"kind": "lion"}}, "optimizer: the optimiser is"),
         ({"precision": "int8"}, "precision 'int8' is not one of float32"),
         ({"data": 3}, "data: expected a list"),
+        ({"validation": [{"path": "a/x.json"}, {"path": "b/x.json"}]}, "must differ in .*: x, x"),
     ],
 )
 def test_wrong_configuration_is_explained(tmp_path: Path, values: dict, message: str) -> None:

@@ -29,7 +29,7 @@ CONFIGS = sorted((ROOT / "training" / "configs").glob("*_*.yaml"))
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_scenes(tmp_path_factory.mktemp("scenes"), count=4, seed=7)
+    return write_scenes(tmp_path_factory.mktemp("run") / "scenes", count=4, seed=7)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_run_leaves_weights_that_load(config: Config, tmp_path: Path) -> None:
     assert metadata["training"]["steps"] == 4
     assert metadata["training"]["distillation"]["weight"] == 0.1
     assert metadata["figures"] == results == json.loads((tmp_path / "figures.json").read_text())
-    assert 0 <= results["labels"]["accuracy"] <= 1
+    assert 0 <= results["scenes"]["accuracy"] <= 1
     assert read_config(tmp_path / "config.yaml") == config
 
 
@@ -113,7 +113,7 @@ def test_every_configuration_trains(path: Path, scenes: Path, tmp_path: Path) ->
         distillation=dataclasses.replace(config.distillation, start=1),
     )
     results = fit(config, tmp_path)
-    assert results["labels"]["images"] == 4
+    assert results["scenes"]["images"] == 4
     last = read_history(tmp_path)[0]
     assert last["step"] == 2
     assert ("loss/distillation" in last) == (config.distillation.weight > 0)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from lane_sad_ros.cli import parse_size
 from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS
 from training.datasets.bdd100k import BDD100K, write_truth
@@ -44,6 +45,17 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--count", type=int, default=2000, help="scenes (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of the first scene (%(default)s)")
     command.add_argument("--processes", type=int, default=1, help="in parallel (%(default)s)")
+    command.add_argument(
+        "--size",
+        type=parse_size,
+        default=(640, 360),
+        metavar="WxH",
+        help="of the images; 1640x590 gets cameras like CULane's (640x360)",
+    )
+    for name, roads in (("unmarked", "without any marking"), ("sparse", "with few markings")):
+        command.add_argument(
+            f"--{name}", type=float, default=0.1, help=f"share of roads {roads} (%(default)s)"
+        )
 
     command = commands.add_parser(
         "data", help="say what is in a data set, and draw samples with their labels"
@@ -63,7 +75,15 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "fit":
             fit(read_config(options.config, options.overrides), options.output)
         elif options.command == "synthesize":
-            labels = write_scenes(options.output, options.count, options.seed, options.processes)
+            labels = write_scenes(
+                options.output,
+                options.count,
+                options.seed,
+                options.processes,
+                options.size,
+                options.unmarked,
+                options.sparse,
+            )
             print(f"{options.count} scenes, labels in {labels}")
         else:
             source = Source(options.path, options.kind, options.split, options.root)

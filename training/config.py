@@ -53,8 +53,9 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What figures on this source are called by."""
-        return "_".join(part for part in (self.path.stem, self.split) if part)
+        """What figures on this source are called by: its file, or folder of rendered scenes."""
+        path = self.path.parent if self.path.name == "labels.json" else self.path
+        return "_".join(part for part in (path.stem, self.split) if part)
 
     def open(self, reading: Reading | None = None) -> LabelledDataset:
         """The data set. Raises FileNotFoundError or ValueError that name the file at fault."""
@@ -136,6 +137,9 @@ class Config:
             raise ValueError(f"arch {self.arch!r} is not one of {', '.join(ARCHITECTURES)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}")
+        names = [source.name for source in self.validation]
+        if len(set(names)) < len(names):
+            raise ValueError(f"validation sets must differ in their names: {', '.join(names)}")
         for name in ("steps", "batch", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
