@@ -329,7 +329,7 @@ def _tusimple(
 
 def _culane(folder: Path, frame: SourceFrame, detection: Detection) -> None:
     path = folder / Path(frame.name).with_suffix(".lines.txt")
-    outputs.write_culane_lanes(path, detection.lanes)
+    culane.write_lanes(path, detection.lanes)
 
 
 # --- weights

@@ -112,10 +112,3 @@ def writing_video(
             writer.release()
         if not partial.exists():
             raise OSError(f"{path}: no frame for this video")
-
-
-def write_culane_lanes(path: str | os.PathLike[str], lanes: Lanes) -> None:
-    """The lanes of one image in CULane's `.lines.txt`: a line of `u v u v ...` for each lane."""
-    lines = (" ".join(f"{u:.3f} {v:.3f}" for u, v, _ in lane.points) for lane in lanes.present)
-    with replacing(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

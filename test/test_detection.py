@@ -18,7 +18,7 @@ from lane_sad_ros.detection import (
     segmentation_to_image,
 )
 from lane_sad_ros.lanes import LaneLayout
-from lane_sad_ros.network.weights import WeightsError
+from lane_sad_ros.network.weights import WeightsError, load
 
 # RGB of the paint that `PaintNetwork` takes for the lane of each slot.
 PAINT = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0))
@@ -189,6 +189,21 @@ def test_crop_can_be_replaced(tiny_layout: LaneLayout) -> None:
     assert lane.points[:, 1].min() >= 47
     with pytest.raises(ValueError, match="shares of the image"):
         LaneDetector(PaintNetwork(tiny_layout), tiny_layout, crop=(0.0, 0.9, 1.0, 0.5))
+
+
+def test_no_gradients_are_kept(make_weights: Callable[..., Path]) -> None:
+    network, layout, _ = load(make_weights())
+    detector = LaneDetector(network, layout, device="cpu")
+    kept: list[bool] = []
+    for module in network.modules():
+        module.register_forward_hook(
+            lambda _module, _inputs, output: kept.append(
+                any(part.requires_grad for part in output if isinstance(part, Tensor))
+            )
+        )
+    detector.detect([Frame(np.zeros((96, 128, 3), np.uint8))])
+    assert kept
+    assert not any(kept)
 
 
 def test_stages_are_timed(known: LaneDetector) -> None:
