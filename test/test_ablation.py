@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 import training.ablation
 from lane_sad_ros.network.weights import load_network
@@ -23,8 +24,15 @@ from training.ablation import (
     summary,
     tables,
 )
+from training.augmentation import NONE, Changes, prepare
 from training.config import Config, Source, read_config
-from training.distillation import Distillation
+from training.datasets import Reading
+from training.distillation import (
+    Distillation,
+    SelfAttentionDistillation,
+    collapse,
+    spatial_softmax,
+)
 from training.fit import fit
 from training.history import read_history
 
@@ -197,11 +205,17 @@ def test_one_run_has_no_spread() -> None:
 
 def made_up(**runs: list[float]) -> dict[str, Any]:
     """A summary with the accuracies of runs by variant."""
+    attention = {f"set/lanes/encoder{block}": block / 2 for block in range(1, 5)}
+    attention |= {"set/distance": 0.01, "distillation/share/encoder2": 0.04}
     by_seed = {
-        name: {str(seed): {"set/accuracy": value} for seed, value in enumerate(values, start=1)}
+        name: {
+            str(seed): {"set/accuracy": value, **attention}
+            for seed, value in enumerate(values, start=1)
+        }
         for name, values in runs.items()
     }
     return {
+        "config": {"arch": "enet_sad"},
         "seeds": [1, 2],
         "variants": {
             name: {
@@ -217,6 +231,7 @@ def made_up(**runs: list[float]) -> dict[str, Any]:
 def test_tables_show_percent_and_say_what_is_missing() -> None:
     found = made_up(none=[0.5, 0.7], late=[0.52, 0.73], low=[0.4], backward=[])
     text = tables(found, [Source(Path("set.json"))])
+    text, attention = text.split("Attention on set")
     lines = {line.split("**")[1]: [] for line in text.splitlines() if "**" in line}
     for line in text.splitlines():
         if "**" in line:
@@ -224,29 +239,49 @@ def test_tables_show_percent_and_say_what_is_missing() -> None:
             name = line.split("**")[1]
             lines[name].append([c.strip() for c in line.replace(r"\|", "").split("|")[2:-1]])
     assert lines == {
-        "none": [["2", "60.00 ± 14.14", "–"]],
-        "late": [["2", "62.50 ± 14.85", "–"], ["+2.50 ± 0.50"]],
-        "low": [["1 of 2, others missing", "40.00", "–"], ["-10.00"]],
-        "backward": [["missing", "missing", "–"], ["missing"]],
+        "none": [["2", "60.00 ± 14.14"]],
+        "late": [["2", "62.50 ± 14.85"], ["+2.50 ± 0.50"]],
+        "low": [["1 of 2, others missing", "40.00"], ["-10.00"]],
+        "backward": [["missing", "missing"], ["missing"]],
     }
+    assert attention.count("| **") == 3
+    assert "| **low** | 0.0100 | 0.50 | 1.00 | 1.50 | 2.00 | E2 4 |" in attention
 
 
 def test_summary_holds_what_was_measured(config: Config, finished: Path) -> None:
     found = summary(finished, config, [1])
     assert json.loads((finished / "ablation.json").read_text()) == json.loads(json.dumps(found))
     late = found["variants"]["late"]["runs"]["1"]
-    assert {"labels/accuracy", "labels/iou", "labels/loss", "labels/distance"} <= set(late)
+    name = config.validation[0].name
+    assert {f"{name}/accuracy", f"{name}/iou", f"{name}/lanes/encoder1"} <= set(late)
     assert found["variants"]["early"]["runs"] == {}
 
 
-def test_soft_figures_do_not_depend_on_the_batches(config: Config, finished: Path) -> None:
+def test_soft_figures_are_of_the_network_as_it_is(config: Config, finished: Path) -> None:
     network = load_network(finished / "seed1" / "late" / "weights.safetensors")
-    distillation = config.resolved_distillation()
-    one, three = (
-        soft_figures(
-            network, dataclasses.replace(config, batch=batch), config.validation[0], distillation
-        )
-        for batch in (1, 3)
-    )
-    assert one == pytest.approx(three, rel=1e-4)
-    assert 0 < one["iou"] < 1
+    source, distillation = config.validation[0], config.resolved_distillation()
+    found = soft_figures(network, config, source, distillation)
+    assert 0 < found["iou"] < 1
+    assert found["loss"] > 0
+    assert not any(module._forward_hooks for module in network.modules())
+    # The same by hand, in one batch.
+    layout = config.lane_layout()
+    dataset = source.open(Reading.for_layout(layout))
+    rng = np.random.default_rng(0)
+    batch = default_collate([prepare(dataset[i], layout, NONE, rng) for i in range(3)])
+    inputs, classes, exists = Changes(layout, config.lane_width, torch.device("cpu"))(batch)
+    sad = SelfAttentionDistillation(network, distillation)
+    with torch.no_grad():
+        terms = config.objective(*network.eval()(inputs), classes, exists)
+        maps = {
+            name: spatial_softmax(collapse(of)) for name, of in sad.features().items()
+        }  # B×h×w, of the blocks in the paths
+    assert found["loss"] == pytest.approx(terms["task"].item(), rel=1e-4)
+    apart = [
+        ((maps[low] - maps[high]) ** 2).sum().item() / 3
+        for low, high in (("encoder2", "encoder3"), ("encoder3", "encoder4"))
+    ]
+    assert found["distance"] == pytest.approx(sum(apart), rel=1e-3)
+    lanes = (classes > 0).float().reshape(3, 4, 8, 8, 8).amax(dim=(2, 4))
+    share = (maps["encoder4"] * lanes).sum(dim=(1, 2)) / lanes.mean(dim=(1, 2))
+    assert found["lanes/encoder4"] == pytest.approx(share.mean().item(), rel=1e-3)

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from lane_sad_ros.files import replacing
-from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
-from training.augmentation import NONE, Changes, Prepared, prepare
+from training.augmentation import NONE, Changes, prepare
 from training.config import Config, Source, blocks, plain, read_config
-from training.datasets import LabelledDataset, Reading
-from training.distillation import Distillation, SelfAttentionDistillation
+from training.datasets import Reading
+from training.distillation import (
+    Distillation,
+    SelfAttentionDistillation,
+    collapse,
+    spatial_softmax,
+)
 from training.figures import mapping_name, plot_differences, plot_starts, start_of
 from training.fit import fit
 from training.history import NAME as HISTORY
@@ -225,32 +232,44 @@ def soft_figures(
     """Measures of a network on a data set that change with every probability.
 
     "iou": the mean soft IoU of the lanes of an image, see `training.objective.soft_iou_loss`;
-    "loss": the task loss; "distance": the loss that `distillation` would have, used or not. All
+    "loss": the task loss; "distance": the loss that `distillation` would have, used or not;
+    "lanes/BLOCK": how much of a block's attention lies on lanes, over how much would by chance. All
     are means over the images, as the network's input shows them.
     """
     layout = config.lane_layout()
     dataset = source.open(Reading.for_layout(layout, cache_mb=0))
     changes = Changes(layout, config.lane_width, next(network.parameters()).device)
     sad = SelfAttentionDistillation(network, distillation)
-    sums = dict.fromkeys(("iou", "loss", "distance"), 0.0)
+    paths = tuple(itertools.pairwise(blocks(network.arch)))
+    watched = SelfAttentionDistillation(network, dataclasses.replace(distillation, paths=paths))
+    found: dict[str, list[Tensor]] = {}
     network.eval()
     with torch.inference_mode():
-        for batch in _plain_batches(dataset, layout, config.batch):
-            inputs, classes, exists = changes(batch)
+        for image in range(len(dataset)):
+            rng = np.random.default_rng(0)  # nothing of what is drawn shows in an unchanged sample
+            sample = prepare(dataset[image], layout, NONE, rng)
+            inputs, classes, exists = changes(default_collate([sample]))
             segmentation, existence = network(inputs)
             terms = config.objective(segmentation, existence, classes, exists)
-            found = (1 - terms["iou"], terms["task"], sad.loss())
-            for name, value in zip(sums, found, strict=True):
-                sums[name] += value.item() * len(inputs)
+            values = {"iou": 1 - terms["iou"], "loss": terms["task"], "distance": sad.loss()}
+            for name, features in watched.features().items():
+                attention = spatial_softmax(
+                    collapse(features, distillation.mapping, distillation.power),
+                    distillation.entropy,
+                )
+                # Where there are no lanes, it is 0 of 0.
+                values[f"lanes/{name}"] = _on_lanes(attention, classes)
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
     sad.remove()
-    return {name: total / len(dataset) for name, total in sums.items()}
+    watched.remove()
+    return {name: torch.stack(values).nanmean().item() for name, values in found.items()}
 
 
-def _plain_batches(dataset: LabelledDataset, layout: LaneLayout, size: int) -> Iterator[Prepared]:
-    rng = np.random.default_rng(0)  # nothing of what is drawn shows in an unchanged sample
-    for start in range(0, len(dataset), size):
-        indices = range(start, min(start + size, len(dataset)))
-        yield default_collate([prepare(dataset[index], layout, NONE, rng) for index in indices])
+def _on_lanes(attention: Tensor, classes: Tensor) -> Tensor:
+    """Attention 1×h×w that lies on the lanes of a class map 1×H×W, over their share of pixels."""
+    lanes = F.adaptive_max_pool2d((classes > 0).to(attention.dtype), attention.shape[1:])
+    return (attention * lanes).sum() / lanes.mean()
 
 
 # --- tables
@@ -325,43 +344,59 @@ def _deviation(values: Sequence[float]) -> float | None:
 
 
 def tables(found: Mapping[str, Any], sources: Sequence[Source]) -> str:
-    """Markdown of a `summary`: the figures of each variant, and their differences to the control's.
-
-    All numbers are percent.
-    """
+    """Markdown of a `summary`: figures of the variants, differences to the control's, attention."""
     columns = _columns(found, sources)
     wanted = len(found["seeds"])
-    figures = [["", "runs", *columns.values(), "SAD gradient"]]
+    figures = [["", "runs", *columns.values()]]
     differences = [["", *columns.values()]]
     for name, variant in found["variants"].items():
         statistics, runs = variant["statistics"], len(variant["runs"])
         title = f"**{name}**: {variant['description']}"
         missing = f"{runs} of {wanted}, others missing" if runs else "missing"
-        shares = [
-            f"{key.rpartition('/')[2]} {100 * values['mean']:.1f}"
-            for key, values in statistics.items()
-            if key.startswith("distillation/share/")
-        ]
         cells = [statistics.get(key) for key in columns]
         figures.append(
             [title, str(runs) if runs == wanted else missing]
             + [_cell(values, "mean", "sd") for values in cells]
-            + [", ".join(shares) or "–"]
         )
         if name != CONTROL:
             differences.append([title, *(_cell(v, "difference", "error", "+") for v in cells)])
     return (
-        f"Mean ± standard deviation over the runs:\n\n{_table(figures)}\n"
+        f"Percent, mean ± standard deviation over the runs:\n\n{_table(figures)}\n"
         "Difference to the runs of the same seeds without SAD, mean ± its standard error:\n\n"
-        f"{_table(differences)}"
+        f"{_table(differences)}\n"
+        f"Attention on {sources[0].name}, means over the runs: how far the maps of the paths of "
+        "**late** are apart; how much of a map lies on lanes, 1 being chance; and, while training, "
+        "the gradient of SAD against the task's, in percent:\n\n"
+        f"{_table(_attention_rows(found, sources[0]))}"
     )
+
+
+def _attention_rows(found: Mapping[str, Any], source: Source) -> list[list[str]]:
+    names = blocks(found["config"]["arch"])
+    head = [f"E{number}" for number in range(1, 1 + len(names))]
+    rows = [["", "distance", *(f"{e} on lanes" for e in head), "SAD gradient"]]
+    for name, variant in found["variants"].items():
+        means = {key: values["mean"] for key, values in variant["statistics"].items()}
+        if not means:
+            continue
+        shares = [
+            f"{e} {100 * means[f'distillation/share/{block}']:.0f}"
+            for e, block in zip(head, names, strict=True)
+            if f"distillation/share/{block}" in means
+        ]
+        rows.append(
+            [f"**{name}**", f"{means[f'{source.name}/distance']:.4f}"]
+            + [f"{means[f'{source.name}/lanes/{block}']:.2f}" for block in names]
+            + [", ".join(shares) or "–"]
+        )
+    return rows
 
 
 def _columns(found: Mapping[str, Any], sources: Sequence[Source]) -> dict[str, str]:
     """The figures "SET/FIGURE" that are shown of an ablation, with their titles."""
     known = {key for variant in found["variants"].values() for key in variant["statistics"]}
     return {
-        f"{source.name}/{key}": f"{_title(source)}, {name}"
+        f"{source.name}/{key}": f"{source.name}, {name}"
         for source in sources
         for key, name in _SHOWN.items()
         if f"{source.name}/{key}" in known
@@ -370,11 +405,6 @@ def _columns(found: Mapping[str, Any], sources: Sequence[Source]) -> dict[str, s
 
 # What the tables show of a validation set, where it has that figure.
 _SHOWN = {"accuracy": "accuracy", "f1": "F1", "iou": "soft IoU"}
-
-
-def _title(source: Source) -> str:
-    """A short name; rendered scenes, whose label files are all called alike, by their folder."""
-    return source.path.parent.name if source.path.stem == "labels" else source.name
 
 
 def _cell(values: Mapping[str, float | None] | None, key: str, spread: str, sign: str = "") -> str:

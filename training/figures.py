@@ -269,31 +269,27 @@ def rendered_images() -> Iterator[Image]:
 def plot_starts(histories: Mapping[str, Sequence[History]], path: Path) -> None:
     """Learning curves of groups of runs by name, the mean over each group's, as an image file.
 
-    Shown are the task loss and the distillation loss in training, smoothed, and the accuracy on
-    each validation set.
+    Shown are what the runs logged of the task loss and the distillation loss in training, smoothed,
+    and of the accuracy on each validation set.
     """
     logged = {key for runs in histories.values() for run in runs for entry in run for key in entry}
-    found = {"loss/task": "task loss", "loss/distillation": "distillation loss"}
-    found |= {k: f"accuracy, {k[:-9]}" for k in sorted(logged) if k.endswith("/accuracy")}
-    figure = Figure((3.6 * len(found), 3.0), dpi=110, layout="constrained", facecolor="white")
-    for axes, (key, title) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
-        for colour, (name, runs) in zip(itertools.cycle(_COLOURS), histories.items()):
+    losses = {"loss/task": "task loss", "loss/distillation": "distillation loss"}
+    shown = {key: title for key, title in losses.items() if key in logged}
+    shown |= {k: f"accuracy, {k[:-9]}" for k in sorted(logged) if k.endswith("/accuracy")}
+    figure = Figure((3.6 * len(shown), 3.0), dpi=110, layout="constrained", facecolor="white")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (key, title) in zip(panels, shown.items(), strict=True):
+        for number, (name, runs) in enumerate(histories.items()):
             steps, values = _mean_curve(runs, key)
-            smooth = key.startswith("loss/")
-            if len(steps):
-                axes.plot(
-                    steps,
-                    _smoothed(values) if smooth else values,
-                    color=colour,
-                    label=name,
-                    marker=None if smooth else ".",
-                )
+            if key in losses:
+                values = _smoothed(values)
+            colour = _COLOURS[number % len(_COLOURS)]
+            axes.plot(steps, values, "-" if key in losses else ".-", color=colour, label=name)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step")
+        axes.set_yscale("log" if key in losses else "linear")
         axes.grid(alpha=0.3)
-        if key == "loss/task":
-            axes.set_yscale("log")
-            axes.legend(fontsize=9)
+    panels[0].legend(fontsize=9)
     _save(figure, path)
 
 
