@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from lane_sad_ros.cli import parse_size
+from training import ablation, figures
 from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS
 from training.datasets.bdd100k import BDD100K, write_truth
@@ -70,6 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--truth", type=Path, help="folder for the masks that `evaluate bdd100k` compares with"
     )
 
+    ablation.add_arguments(
+        commands.add_parser("ablation", help="compare kinds of distillation, several runs of each")
+    )
+    figures.add_arguments(
+        commands.add_parser("figures", help="plot attention maps and learning curves of runs")
+    )
+
     options = parser.parse_args(arguments)
     try:
         if options.command == "fit":
@@ -85,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.sparse,
             )
             print(f"{options.count} scenes, labels in {labels}")
-        else:
+        elif options.command == "data":
             source = Source(options.path, options.kind, options.split, options.root)
             dataset = source.open()
             inspect(dataset, options.output, options.count)
@@ -93,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if not isinstance(dataset, BDD100K):
                     raise ValueError("--truth is for BDD100K, whose metric compares masks")
                 write_truth(dataset, options.truth)
+        else:
+            options.run(options)
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
