@@ -146,7 +146,9 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
         read_images([tmp_path / "empty"])
     with pytest.raises(FileNotFoundError, match="gone.png"):
         read_images([tmp_path / "gone.png"])
-    with pytest.raises(FileNotFoundError, match="config.yaml: no such file; name the folder of a run"):
+    with pytest.raises(
+        FileNotFoundError, match="config.yaml: no such file; name the folder of a run"
+    ):
         start_of(tmp_path / "empty")
 
 
@@ -166,8 +168,15 @@ def test_curves_are_means_of_the_steps_that_all_runs_logged(
     monkeypatch.setattr(training.figures.Axes, "plot", recorded)
     first = [{"step": 1, "val/accuracy": 0.2}, {"step": 2, "val/accuracy": 0.6}]
     second = [{"step": 1, "val/accuracy": 0.4}, {"step": 3, "val/accuracy": 0.9}]
-    plot_starts({"no SAD": [first, second]}, tmp_path / "starts.png")
-    assert drawn == [([1], [pytest.approx(0.3)])]
+    late = [{"step": 1, "val/accuracy": 0.25}, {"step": 2, "val/accuracy": 0.7}]
+    plot_starts({"no SAD": [first, second], "late": [late]}, tmp_path / "starts.png")
+    # Each group, and its difference to the first at the steps that both have.
+    assert drawn == [
+        ([1], [pytest.approx(0.3)]),
+        ([1], [0.0]),
+        ([1, 2], [0.25, 0.7]),
+        ([1], [pytest.approx(-0.05)]),
+    ]
     assert (tmp_path / "starts.png").stat().st_size > 1000
 
 

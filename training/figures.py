@@ -270,41 +270,53 @@ def plot_starts(histories: Mapping[str, Sequence[History]], path: Path) -> None:
     """Learning curves of groups of runs by name, the mean over each group's, as an image file.
 
     Shown are what the runs logged of the task loss and the distillation loss in training, smoothed,
-    and of the accuracy on each validation set.
+    and of the accuracy on each validation set; below, the differences to the first group.
     """
     logged = {key for runs in histories.values() for run in runs for entry in run for key in entry}
     losses = {"loss/task": "task loss", "loss/distillation": "distillation loss"}
     shown = {key: title for key, title in losses.items() if key in logged}
     shown |= {k: f"accuracy, {k[:-9]}" for k in sorted(logged) if k.endswith("/accuracy")}
-    figure = Figure((3.6 * len(shown), 3.0), dpi=110, layout="constrained", facecolor="white")
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, (key, title) in zip(panels, shown.items(), strict=True):
-        for number, (name, runs) in enumerate(histories.items()):
-            steps, values = _mean_curve(runs, key)
-            if key in losses:
-                values = _smoothed(values)
-            colour = _COLOURS[number % len(_COLOURS)]
-            axes.plot(steps, values, "-" if key in losses else ".-", color=colour, label=name)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("step")
-        axes.set_yscale("log" if key in losses else "linear")
+    rows = 1 if len(histories) == 1 else 2
+    figure = Figure(
+        (3.6 * len(shown), 2.6 * rows), dpi=110, layout="constrained", facecolor="white"
+    )
+    panels = figure.subplots(rows, len(shown), squeeze=False)
+    for column, (key, title) in enumerate(shown.items()):
+        curves = {name: _mean_curve(runs, key) for name, runs in histories.items()}
+        first = next(iter(curves.values()))
+        for number, (name, curve) in enumerate(curves.items()):
+            relative = {step: curve[step] - first[step] for step in curve if step in first}
+            for axes, line in zip(panels[:, column], (curve, relative), strict=False):
+                values = np.array(list(line.values()))
+                axes.plot(
+                    list(line),
+                    _smoothed(values) if key in losses else values,
+                    "-" if key in losses else ".-",
+                    color=_COLOURS[number % len(_COLOURS)],
+                    label=name,
+                )
+        panels[0, column].set_title(title, fontsize=10)
+        panels[0, column].set_yscale("log" if key in losses else "linear")
+        panels[-1, column].set_xlabel("step")
+        if rows > 1:
+            panels[1, column].set_title("difference", fontsize=9)
+            panels[1, column].set_visible(bool(first))
+    for axes in panels.flat:
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=9)
+    panels[0, 0].legend(fontsize=9)
     _save(figure, path)
 
 
-def _mean_curve(
-    runs: Sequence[History], key: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps at which all runs logged a number, and its means."""
+def _mean_curve(runs: Sequence[History], key: str) -> dict[int, float]:
+    """The means of a number by step, at the steps at which all runs logged it."""
     curves = [{entry["step"]: entry[key] for entry in run if key in entry} for run in runs]
-    steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
-    return np.array(steps), np.array([np.mean([curve[s] for curve in curves]) for s in steps])
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return {step: float(np.mean([curve[step] for curve in curves])) for step in steps}
 
 
-def _smoothed(values: NDArray[np.float64], reach: int = 4) -> NDArray[np.float64]:
-    """Means over `reach` values to either side, fewer at the ends."""
-    parts = [values[max(0, i - reach) : i + reach + 1] for i in range(len(values))]
+def _smoothed(values: NDArray[np.float64], reach: int = 8) -> NDArray[np.float64]:
+    """Means of each value and those before it, `reach` in all, fewer at the beginning."""
+    parts = [values[max(0, i - reach + 1) : i + 1] for i in range(len(values))]
     return np.array([part.mean() for part in parts])
 
 
