@@ -328,7 +328,11 @@ def statistics(
     result: dict[str, dict[str, float | None]] = {}
     for key in dict.fromkeys(key for run in runs.values() for key in run):
         values = [run[key] for run in runs.values() if key in run]
-        pairs = [run[key] - control[s][key] for s, run in runs.items() if key in control.get(s, ())]
+        pairs = [
+            run[key] - control[seed][key]
+            for seed, run in runs.items()
+            if key in run and key in control.get(seed, ())
+        ]
         spread = _deviation(pairs)
         result[key] = {
             "mean": float(np.mean(values)),
@@ -432,7 +436,11 @@ def _report(output: Path, config: Config, seeds: Sequence[int]) -> dict[str, Any
     columns = _columns(found, config.validation)
     differences = {
         name: {
-            key: [100 * (run[key] - control[s][key]) for s, run in variant["runs"].items()]
+            key: [
+                100 * (run[key] - control[s][key])
+                for s, run in variant["runs"].items()
+                if key in run
+            ]
             for key in columns
         }
         for name, variant in found["variants"].items()

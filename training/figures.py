@@ -323,10 +323,10 @@ def _smoothed(values: NDArray[np.float64], reach: int = 8) -> NDArray[np.float64
 def plot_differences(
     differences: Mapping[str, Mapping[str, Sequence[float]]], titles: Mapping[str, str], path: Path
 ) -> None:
-    """What variants change against a control, pair by pair, as an image file.
+    """What distilled variants change, pair by pair, as an image file.
 
-    differences: by variant and figure, those of its runs; titles: of the figures to show. Bars
-    are means with their standard errors, dots are runs.
+    differences: by variant and figure, those of its runs in percentage points; titles: of the
+    figures to show. Bars are means with their standard errors, dots are runs.
     """
     columns = 2
     rows = math.ceil(len(titles) / columns)
@@ -350,6 +350,7 @@ def plot_differences(
     panels[0, 0].set_ylim(len(differences) - 0.5, -0.5)
     for axes in panels.flat[len(titles) :]:
         axes.set_visible(False)
+    figure.supxlabel("difference to the run of the same seed without SAD, percentage points")
     _save(figure, path)
 
 
