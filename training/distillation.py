@@ -6,19 +6,8 @@ pixels. A lower layer's map is drawn towards a higher layer's, which is a fixed 
 L_distill = Σ over the paths of ‖Ψ(A_lower) − Ψ(A_higher)‖².
 
 It fits any network: layers are named as in `network.named_modules()` and watched by forward hooks
-while the network trains. It has no parameters, and nothing of it stays in the network. A network of
-one's own is distilled like this:
-
-    sad = SelfAttentionDistillation(network, Distillation(paths=(("layer2", "layer3"),)))
-    for step, (images, target) in enumerate(loader):
-        sad.active = step >= sad.settings.start
-        loss = task_loss(network(images), target)
-        if sad.active:
-            loss = loss + sad.settings.weight * sad.loss()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    sad.remove()
+while the network trains. It has no parameters, and nothing of it stays in the network. How to use
+it on a network of one's own is in docs/distillation.md.
 """
 
 from __future__ import annotations
@@ -35,7 +24,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Distillation:
-    """What is distilled, how and from when on; the defaults are the paper's.
+    """What is distilled, how and from when on; mapping, power and weight are the paper's.
 
     paths: (lower layer, higher layer) names; None leaves them to the network's kind.
     mapping, power: of the mapping function G, see `collapse`.
