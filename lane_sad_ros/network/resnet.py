@@ -5,7 +5,7 @@ Sources: "Learning Lightweight Lane Detection CNNs by Self Attention Distillatio
 1512.03385), section 3.3 and table 1, for the backbone; "Spatial As Deep" (arXiv 1712.06080) for
 lanes segmented at an eighth of the resolution and scaled up.
 
-The paper leaves open how its ResNets become lane networks, but for their sizes, 12.4 M and 22.7 M
+How the paper makes lane networks of them is taken from their sizes alone, 12.4 M and 22.7 M
 parameters. Chosen here:
 - Output stride 8, as ENet-SAD's encoder: the third and fourth stage are dilated by 2 and 4 where a
   ResNet halves the resolution. Every weight keeps its meaning, so ImageNet weights fit.
