@@ -27,7 +27,7 @@ from lane_sad_ros.files import replacing
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
 from training.augmentation import NONE, Changes, prepare
-from training.config import Config, Source, blocks, plain, read_config
+from training.config import Config, Source, blocks, differing, plain, read_config
 from training.datasets import Reading
 from training.distillation import (
     Distillation,
@@ -183,8 +183,7 @@ def _check_folder(output: Path, config: Config) -> None:
     if not path.exists():
         return
     there = json.loads(path.read_text(encoding="utf-8"))["config"]
-    here = json.loads(json.dumps(plain(config)))
-    other = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+    other = differing(config, there)
     if other:
         raise ValueError(
             f"{output}: holds an ablation with other settings ({', '.join(other)}); name another "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,12 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def plain(config: Config) -> dict[str, Any]:
     """A configuration as the YAML values that `read_config` makes it of."""
     return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
+
+
+def differing(config: Config, values: Mapping[str, Any]) -> list[str]:
+    """The names of the settings in which a configuration is not that of some `plain` values."""
+    here = plain(config)
+    return sorted(key for key in here.keys() | values.keys() if here.get(key) != values.get(key))
 
 
 def _plain(value: Any) -> Any:

@@ -30,7 +30,7 @@ from lane_sad_ros.network.architectures import build_network, describe_network
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_backbone, load_network, save_network
 from training.augmentation import Changes, Prepared, prepare, source_layout
-from training.config import PRECISIONS, Config, Optimizer, plain
+from training.config import PRECISIONS, Config, Optimizer, differing, plain
 from training.datasets import LabelledDataset, Reading
 from training.distillation import SelfAttentionDistillation, measure
 from training.history import History
@@ -290,19 +290,17 @@ class _Run:
     def _check_folder(self) -> None:
         """Make the folder of the run, or see that the run in it is this one."""
         self.output.mkdir(parents=True, exist_ok=True)
-        path, settings = self.output / "config.yaml", plain(self.config)
+        path = self.output / "config.yaml"
         if path.exists():
             there = yaml.safe_load(path.read_text()) or {}
-            names = settings.keys() | there.keys() - set(_OPERATIONAL)
-            other = sorted(n for n in names if settings.get(n) != there.get(n))
-            other = [name for name in other if name not in _OPERATIONAL]
+            other = [name for name in differing(self.config, there) if name not in _OPERATIONAL]
             if other:
                 raise ValueError(
                     f"{self.output}: holds a run with other settings ({', '.join(other)}); "
                     "name another folder, or give that run's settings to go on with it"
                 )
         with replacing(path) as partial:
-            partial.write_text(yaml.safe_dump(settings, sort_keys=False))
+            partial.write_text(yaml.safe_dump(plain(self.config), sort_keys=False))
 
     def _say_what_is_trained(self) -> None:
         config, layout = self.config, self.layout
