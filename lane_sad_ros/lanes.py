@@ -20,12 +20,15 @@ class Lane:
 
     `points` is N×3 float32 of (u, v, score), pixels of the original image, ordered from the bottom
     of the image to its top, score in [0, 1]; it has no rows where `exists` is false.
+    `ground` is N×3 float32 of (x, y, z) of the same points on the road, metres, x forward, y left
+    and z up (REP-103), NaN where a point does not lie on the road; None without a calibration.
     """
 
     slot: int
     exists: bool
     probability: float
     points: NDArray[np.float32]
+    ground: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
