@@ -46,6 +46,8 @@ FIELDS = {
     "EgoLane": {
         "header": "std_msgs/Header",
         "valid": "boolean",
+        "left_seen": "boolean",
+        "right_seen": "boolean",
         "width": "float",
         "lateral_offset": "float",
         "heading": "float",

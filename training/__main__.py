@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lane_sad_ros.cli import parse_size
+from lane_sad_ros.cli.common import parse_size
 from training import ablation, figures
 from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS

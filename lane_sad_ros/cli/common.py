@@ -1,0 +1,64 @@
+"""What the commands share: errors for the user, types of arguments, progress."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+class CommandError(Exception):
+    """A task that failed for a reason the user can mend; the text is one line."""
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Errors that speak of the user's input: their text is all the user needs."""
+    try:
+        yield
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+@contextmanager
+def progress_bar(images: int) -> Iterator[Callable[[int], object]]:
+    """A bar on a terminal, nothing elsewhere."""
+    with tqdm(total=images, unit="image", file=sys.stderr, disable=None, leave=False) as bar:
+        yield bar.update
+
+
+def size_text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    with contextlib.suppress(ValueError):
+        width, height = (int(side) for side in text.split("x"))
+        if width > 0 and height > 0:
+            return width, height
+    raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, such as 800x288")
+
+
+def count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if int(text) > 0:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+
+
+def positive(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def share(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number in [0, 1]")

@@ -1,0 +1,316 @@
+"""`lane_sad detect`: lanes in images, videos, bags and data sets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lane_sad_ros import bags, outputs
+from lane_sad_ros.cli.common import CommandError, input_errors, positive, share
+from lane_sad_ros.drawing import draw_lanes
+from lane_sad_ros.evaluation import culane, tusimple
+from lane_sad_ros.sources import (
+    IMAGE_RATE,
+    IMAGE_SUFFIXES,
+    FrameSource,
+    SourceFrame,
+    image_files,
+    open_frames,
+)
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
+    from lane_sad_ros.detection import Detection, LaneDetector
+
+Sink = Callable[[SourceFrame, "Detection"], None]
+TOPICS = "/lane_detector"
+
+_DETECT = """\
+INPUT is
+  an image, a folder of images, or a video
+  a bag                a rosbag1 .bag, a rosbag2 folder, .db3 or .mcap
+  tusimple:ROOT:JSON   the images of a TuSimple label file JSON, below ROOT
+  culane:ROOT:LIST     the images of a CULane list file LIST, below ROOT
+
+The ending of OUT says what is written:
+  a folder             lanes.jsonl and overlays: images for images, overlay.mp4 for a video or bag;
+                       for culane:, a .lines.txt beside the place of each image
+  .jsonl               lanes, one JSON object for each frame
+  .mp4 .mkv .avi       overlays as a video
+  .jpg .png ...        the overlay of one image
+  .mcap .db3           a bag with the node's topics: lanes, existence, overlay/compressed
+  .json                for tusimple:, predictions in the benchmark's format
+
+A line of lanes.jsonl: {"frame": name, "stamp": seconds, "image_size": [width, height], "lanes":
+[{"slot", "name", "exists", "probability", "points": [[u, v, score], ...]}, ...]}, every slot from
+left to right, points in pixels of the original image from its bottom up.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to a parser's `commands`."""
+    parser = commands.add_parser(
+        "detect",
+        help="find lanes in images, videos, bags and data sets",
+        description=_DETECT,
+        epilog="example: lane_sad detect drive.mp4 --output out/ --device cpu",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("input", metavar="INPUT")
+    parser.add_argument("--output", required=True, metavar="OUT", help="file or folder to write")
+    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+    parser.add_argument("--engine", default="eager", help="how to compute (default: %(default)s)")
+    parser.add_argument("--topic", help="image topic of a bag that has several")
+    parser.add_argument(
+        "--rate",
+        type=positive,
+        default=IMAGE_RATE,
+        metavar="HZ",
+        help="for the stamps of a folder's images (default: %(default)g)",
+    )
+    for name in ("existence", "point"):
+        parser.add_argument(
+            f"--{name}-threshold",
+            type=share,
+            metavar="P",
+            help=f"{name} threshold in [0, 1] instead of that of the weights",
+        )
+    parser.add_argument(
+        "--browser-video",
+        action="store_true",
+        help="write VP9, which browsers play but takes much longer to write, instead of MPEG-4 "
+        "part 2, which players play",
+    )
+    parser.add_argument(
+        "--run-time",
+        type=positive,
+        metavar="MS",
+        help="for tusimple: predictions, instead of the measured run time",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_detect, parser=parser)
+
+
+def _detect(options: argparse.Namespace) -> int:
+    bad: list[str] = []
+
+    def on_bad(line: str) -> None:
+        bad.append(line)
+        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
+
+    with input_errors():
+        source, rows = _open_input(options, on_bad)
+    _check_output(options, source)
+    with input_errors():
+        detector = _detector(options)
+    done, lanes, seconds, started = 0, 0, 0.0, time.monotonic()
+    too_slow = 0
+    with ExitStack() as stack:
+        sinks = _sinks(options, source, rows, detector.layout.slots, stack)
+        frames = tqdm(
+            source, total=source.count, unit="frame", disable=options.quiet, file=sys.stderr
+        )
+        from lane_sad_ros.detection import Frame
+
+        for frame in frames:
+            try:
+                (detection,) = detector.detect([Frame(frame.image, "bgr")])
+            except ValueError as error:
+                on_bad(f"{source.path}: {frame.name}: {error}")
+                continue
+            for sink in sinks:
+                sink(frame, detection)
+            done += 1
+            lanes += len(detection.lanes.present)
+            took = sum(detection.stages.values())
+            seconds += took
+            too_slow += 1000 * took > tusimple.RUN_TIME_LIMIT
+        if not done:
+            raise CommandError(f"{source.path}: no frame that could be used; nothing is written")
+    span = time.monotonic() - started
+    print(
+        f"{done} frames, {lanes / done:.1f} lanes each, {1000 * seconds / done:.0f} ms a frame in "
+        f"the detector, {done / span:.1f} frames/s in all -> {options.output}"
+    )
+    if rows and too_slow and options.run_time is None:
+        print(
+            f"lane_sad: {too_slow} images took longer than {tusimple.RUN_TIME_LIMIT:.0f} ms, which "
+            "the official metric fails; --run-time MS writes another time",
+            file=sys.stderr,
+        )
+    if bad:
+        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _open_input(
+    options: argparse.Namespace, on_bad: Callable[[str], None]
+) -> tuple[FrameSource, dict[str, list[float]]]:
+    """The frames, and for TuSimple the rows wanted by name of the frame."""
+    kind, _, rest = options.input.partition(":")
+    if kind not in ("tusimple", "culane"):
+        source = open_frames(options.input, topic=options.topic, rate=options.rate, on_bad=on_bad)
+        return source, {}
+    root, _, listing = rest.rpartition(":")
+    if not root or not listing:
+        form = "JSON" if kind == "tusimple" else "LIST"
+        options.parser.error(f"{options.input}: this form of input is {kind}:ROOT:{form}")
+    file = Path(listing)
+    if not file.exists() and Path(root, listing).exists():
+        file = Path(root, listing)
+    if kind == "tusimple":
+        rows = {record["raw_file"]: record["h_samples"] for record in _records(file)}
+        names = list(rows)
+    else:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
+        rows = {}
+    if not names:
+        raise CommandError(f"{file}: names no image")
+    return image_files(Path(root), names, rate=options.rate, on_bad=on_bad), rows
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    return tusimple.read_records(file, ("raw_file", "h_samples"))
+
+
+def _detector(options: argparse.Namespace) -> LaneDetector:
+    from lane_sad_ros.detection import LaneDetector
+
+    detector = LaneDetector.from_weights(
+        options.weights, device=options.device, engine=options.engine
+    )
+    thresholds = {
+        name: value
+        for name, value in (
+            ("existence", options.existence_threshold),
+            ("point", options.point_threshold),
+        )
+        if value is not None
+    }
+    if thresholds:
+        detector.set_thresholds(**thresholds)
+    return detector
+
+
+def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
+    """Refuses, as wrong use, what cannot be written for this input."""
+    output, error = Path(options.output), options.parser.error
+    ending = _ending(output)
+    known = ("", ".json", ".jsonl", *outputs.VIDEO_ENDINGS, *bags.STORAGE_ENDINGS, *IMAGE_SUFFIXES)
+    if ending not in known:
+        error(
+            f"--output {output}: unknown ending {ending}; a folder, .jsonl, .mp4, .mcap, .db3, "
+            "an image ending or, for tusimple:, .json is known"
+        )
+    if ending == ".json" and not options.input.startswith("tusimple:"):
+        error(f"--output {output}: .json is for tusimple: input; lanes go to .jsonl")
+    if ending in IMAGE_SUFFIXES and source.kind != "image":
+        error(f"--output {output}: one image cannot hold a {source.kind}; name a folder or a video")
+    if ending != "" and output.is_dir():
+        error(f"--output {output}: a folder is in the way")
+    if ending == "" and output.exists() and not output.is_dir():
+        error(f"--output {output}: a file is in the way of this folder")
+    folder = source.path if source.kind == "folder" else source.path.parent
+    if output.resolve() == source.path.resolve() or (
+        ending == "" and source.kind in ("folder", "image") and output.resolve() == folder.resolve()
+    ):
+        error(f"--output {output}: this would replace the input")
+
+
+def _ending(output: Path) -> str:
+    return "" if output.is_dir() else output.suffix.lower()
+
+
+def _sinks(
+    options: argparse.Namespace,
+    source: FrameSource,
+    rows: dict[str, list[float]],
+    slots: Sequence[str],
+    stack: ExitStack,
+) -> list[Sink]:
+    """What to do with each detection; files are closed, and appear, with the stack."""
+    output = Path(options.output)
+    ending = _ending(output)
+    if ending == ".jsonl":
+        return [_lines(output, slots, stack)]
+    if ending == ".json":
+        return [_tusimple(output, rows, options.run_time, stack)]
+    if ending in outputs.VIDEO_ENDINGS:
+        return [_video(output, source.rate, options.browser_video, stack)]
+    if ending in bags.STORAGE_ENDINGS:
+        return [_bag(output, slots, stack)]
+    if ending in IMAGE_SUFFIXES:
+        return [lambda frame, detection: outputs.write_image(output, _overlay(frame, detection))]
+    if options.input.startswith("culane:"):
+        return [lambda frame, detection: _culane(output, frame, detection)]
+    lines = _lines(output / "lanes.jsonl", slots, stack)
+    if source.kind in ("video", "bag"):
+        return [
+            lines,
+            _video(output / "overlay.mp4", source.rate, options.browser_video, stack),
+        ]
+    return [
+        lines,
+        lambda frame, detection: outputs.write_image(
+            output / frame.name, _overlay(frame, detection)
+        ),
+    ]
+
+
+def _overlay(frame: SourceFrame, detection: Detection) -> outputs.Image:
+    return draw_lanes(frame.image, detection.lanes)
+
+
+def _lines(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
+    add = stack.enter_context(outputs.writing_lines(path))
+    return lambda frame, detection: add(
+        outputs.lane_record(frame.name, frame.stamp, detection.lanes, slots)
+    )
+
+
+def _video(path: Path, rate: float, for_browsers: bool, stack: ExitStack) -> Sink:
+    add = stack.enter_context(outputs.writing_video(path, rate, for_browsers=for_browsers))
+    return lambda frame, detection: add(_overlay(frame, detection))
+
+
+def _bag(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
+    bag = stack.enter_context(bags.writing_bag(path))
+
+    def sink(frame: SourceFrame, detection: Detection) -> None:
+        header = bags.header(frame.stamp_ns, frame.frame_id)
+        messages = {
+            "lanes": bags.lane_array(detection.lanes, slots, header),
+            "existence": bags.lane_existence(detection.lanes, header),
+            "overlay/compressed": bags.jpeg(_overlay(frame, detection), header),
+        }
+        for topic, message in messages.items():
+            bag.write(f"{TOPICS}/{topic}", message, frame.stamp_ns)
+
+    return sink
+
+
+def _tusimple(
+    path: Path, rows: dict[str, list[float]], run_time: float | None, stack: ExitStack
+) -> Sink:
+    add = stack.enter_context(outputs.writing_lines(path))
+
+    def sink(frame: SourceFrame, detection: Detection) -> None:
+        took = 1000 * sum(detection.stages.values()) if run_time is None else run_time
+        add(tusimple.to_record(detection.lanes, frame.name, rows[frame.name], took))
+
+    return sink
+
+
+def _culane(folder: Path, frame: SourceFrame, detection: Detection) -> None:
+    path = folder / Path(frame.name).with_suffix(".lines.txt")
+    culane.write_lanes(path, detection.lanes)
