@@ -183,7 +183,7 @@ def test_wheel_has_version_and_command_of_the_package(wheel: zipfile.ZipFile) ->
     info = f"lane_sad_ros-{MANIFEST.findtext('version')}.dist-info"
     entry_points = wheel.read(f"{info}/entry_points.txt").decode()
     (target,) = re.findall(r"^lane_sad = ([\w.]+):main$", entry_points, flags=re.MULTILINE)
-    assert f"{target.replace('.', '/')}.py" in wheel.namelist()
+    assert f"{target.replace('.', '/')}/__init__.py" in wheel.namelist()
 
 
 # --- The development environment
