@@ -46,6 +46,18 @@ class Lanes:
         """The lanes that exist."""
         return tuple(lane for lane in self.lanes if lane.exists)
 
+    def scaled_to(self, image_size: tuple[int, int]) -> Lanes:
+        """The same lanes on the image at another size (width, height), in its pixels."""
+        if image_size == self.image_size:
+            return self
+        factors = np.divide(image_size, self.image_size)
+        lanes = []
+        for lane in self.lanes:
+            points = lane.points.copy()
+            points[:, :2] = (points[:, :2] + 0.5) * factors - 0.5
+            lanes.append(dataclasses.replace(lane, points=points))
+        return Lanes(image_size, tuple(lanes))
+
 
 @dataclass(frozen=True)
 class Decoding:

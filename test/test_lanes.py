@@ -28,6 +28,17 @@ def test_present_lanes_keep_their_order() -> None:
     assert [found.slot for found in lanes.present] == [1, 3]
 
 
+def test_lanes_on_the_image_at_another_size() -> None:
+    points = np.array([[0, 95, 1.0], [127, 0, 0.5]], np.float32)
+    lanes = Lanes((128, 96), (Lane(0, True, 0.9, points), lane(1, False)))
+    twice = lanes.scaled_to((256, 288))
+    # The middle of the first pixel of two is half a pixel in, of three it is the second one.
+    np.testing.assert_allclose(twice.lanes[0].points, [[0.5, 286, 1], [254.5, 1, 0.5]])
+    assert twice.image_size == (256, 288) and len(twice.lanes) == 2
+    np.testing.assert_allclose(twice.scaled_to((128, 96)).lanes[0].points, points, atol=1e-4)
+    assert lanes.scaled_to((128, 96)) is lanes
+
+
 def test_values_are_frozen() -> None:
     for value, field in ((lane(0, True), "slot"), (TUSIMPLE, "name"), (TUSIMPLE.decoding, "rows")):
         with pytest.raises(dataclasses.FrozenInstanceError):

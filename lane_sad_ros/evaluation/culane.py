@@ -106,6 +106,11 @@ class Counts:
         both = self.precision + self.recall
         return 2 * self.precision * self.recall / both if both else 0.0
 
+    def figures(self) -> dict[str, float]:
+        """Counts, precision, recall and f1 by these names."""
+        shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return {"tp": self.tp, "fp": self.fp, "fn": self.fn, **shares}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -139,7 +144,7 @@ def score(
     found = 0
     if truth and prediction:
         ious = lane_ious(truth, prediction, rules.image_size, rules.width)
-        found = sum(bool(ious[pair] > rules.iou) for pair in _matched(ious, rules.tolerance))
+        found = sum(bool(ious[pair] > rules.iou) for pair in matched(ious, rules.tolerance))
     return Counts(tp=found, fp=len(prediction) - found, fn=len(truth) - found)
 
 
@@ -290,6 +295,59 @@ def lane_ious(
                 union = true_drawing.area + drawing.area - common
                 ious[i, j] = common / union if union else np.nan
     return ious
+
+
+def matched(
+    ious: NDArray[np.float64], tolerance: float = TOLERANCE_OFFICIAL
+) -> list[tuple[int, int]]:
+    """Pairs (truth, prediction) of the matching of greatest weight, one to one.
+
+    The Hungarian method in the order of the official tool: the smaller side is matched row by row,
+    columns are tried from the first, an edge is usable if its slack is below `tolerance`.
+    """
+    if ious.shape[0] > ious.shape[1]:
+        return [(row, column) for column, row in matched(ious.T, tolerance)]
+    rows, columns = ious.shape
+    # The price of a row and of a column together is at least the weight; nan compares as nothing.
+    row_price = [max((w for w in row if not np.isnan(w)), default=-1e5) for row in ious]
+    column_price = [0.0] * columns
+    row_of: list[int | None] = [None] * columns
+
+    def slack(row: int, column: int) -> float:
+        return float(row_price[row] + column_price[column] - ious[row, column])
+
+    def augment(row: int, seen_rows: set[int], seen_columns: set[int]) -> bool:
+        seen_rows.add(row)
+        for column in range(columns):
+            if column in seen_columns or not abs(slack(row, column)) < tolerance:
+                continue
+            seen_columns.add(column)
+            holder = row_of[column]
+            if holder is None or augment(holder, seen_rows, seen_columns):
+                row_of[column] = row
+                return True
+        return False
+
+    def pairs() -> list[tuple[int, int]]:
+        return [(row, column) for column, row in enumerate(row_of) if row is not None]
+
+    for row in range(rows):
+        seen_rows: set[int] = set()
+        seen_columns: set[int] = set()
+        while not augment(row, seen_rows, seen_columns):
+            slacks = [
+                slack(i, j) for i in seen_rows for j in range(columns) if j not in seen_columns
+            ]
+            finite = [value for value in slacks if not np.isnan(value)]
+            if not finite:
+                return pairs()
+            step = min(finite)
+            for i in seen_rows:
+                row_price[i] -= step
+            for j in seen_columns:
+                column_price[j] += step
+            seen_rows, seen_columns = set(), set()
+    return pairs()
 
 
 def _lines(path: Path) -> list[str]:
@@ -445,54 +503,3 @@ def _curvatures(
         curvatures.append((u, v))
     curvatures.append((0.0, 0.0))
     return np.array(curvatures[::-1])
-
-
-def _matched(ious: NDArray[np.float64], tolerance: float) -> list[tuple[int, int]]:
-    """Pairs (truth, prediction) of the matching of greatest weight, one to one.
-
-    The Hungarian method in the order of the official tool: the smaller side is matched row by row,
-    columns are tried from the first, an edge is usable if its slack is below `tolerance`.
-    """
-    if ious.shape[0] > ious.shape[1]:
-        return [(row, column) for column, row in _matched(ious.T, tolerance)]
-    rows, columns = ious.shape
-    # The price of a row and of a column together is at least the weight; nan compares as nothing.
-    row_price = [max((w for w in row if not np.isnan(w)), default=-1e5) for row in ious]
-    column_price = [0.0] * columns
-    row_of: list[int | None] = [None] * columns
-
-    def slack(row: int, column: int) -> float:
-        return float(row_price[row] + column_price[column] - ious[row, column])
-
-    def augment(row: int, seen_rows: set[int], seen_columns: set[int]) -> bool:
-        seen_rows.add(row)
-        for column in range(columns):
-            if column in seen_columns or not abs(slack(row, column)) < tolerance:
-                continue
-            seen_columns.add(column)
-            holder = row_of[column]
-            if holder is None or augment(holder, seen_rows, seen_columns):
-                row_of[column] = row
-                return True
-        return False
-
-    def pairs() -> list[tuple[int, int]]:
-        return [(row, column) for column, row in enumerate(row_of) if row is not None]
-
-    for row in range(rows):
-        seen_rows: set[int] = set()
-        seen_columns: set[int] = set()
-        while not augment(row, seen_rows, seen_columns):
-            slacks = [
-                slack(i, j) for i in seen_rows for j in range(columns) if j not in seen_columns
-            ]
-            finite = [value for value in slacks if not np.isnan(value)]
-            if not finite:
-                return pairs()
-            step = min(finite)
-            for i in seen_rows:
-                row_price[i] -= step
-            for j in seen_columns:
-                column_price[j] += step
-            seen_rows, seen_columns = set(), set()
-    return pairs()
