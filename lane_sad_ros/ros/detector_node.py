@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
+from rclpy.node import Node
 
-from lane_sad_ros.ros import parameters, qos
+from lane_sad_ros.ros import process, qos, settings
 from lane_sad_ros.ros.diagnostics import ERROR, WARN, Report, Throttle
 from lane_sad_ros.ros.lifecycle import ResponsiveLifecycleNode
+from lane_sad_ros.ros.parameters import Settings
 
 if TYPE_CHECKING:
     from lane_sad_ros.ros.pipeline import Pipeline
 
 _REPEAT = 5.0  # seconds between two warnings about the same thing
-_PATIENCE = 3.0  # seconds that work in progress gets at the end; ros2 launch kills after ten
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -37,27 +31,34 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
     """A lifecycle node around a `Pipeline`, which exists while the node is configured.
 
     stop: is called when the node wants its process to end. options: as for rclpy's Node.
-    Raises `parameters.ParameterError` for a parameter that cannot be used.
+    Raises `settings.ParameterError` for a parameter that cannot be used.
     """
 
-    def __init__(self, stop: Callable[[], None] = lambda: None, **options: Any) -> None:
+    exit_code = 0
+
+    def __init__(self, stop: process.Stop = lambda: None, **options: Any) -> None:
         super().__init__("lane_detector", **options)
-        self._stop = stop
-        self._parent = os.getppid()
         self._pipeline: Pipeline | None = None
         self._failure = ""
         self._throttle = Throttle(_REPEAT)
         self._hint = qos.transport_hint(rclpy.get_rmw_implementation_identifier())
-        parameters.declare(self, is_configured=lambda: self.state != "unconfigured")
-        self._settings = parameters.read(self)
+        settings.declare(self, Settings, is_configured=lambda: self.state != "unconfigured")
+        self._settings = settings.read(self, Settings)
         self.add_post_set_parameters_callback(self._on_parameters_set)
-        for line in parameters.unknown_overrides(self._parameter_overrides):
+        for line in settings.unknown_overrides(self, Settings, self._parameter_overrides):
             self.get_logger().warning(line)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: with simulated time it may stand still, and that must be told too.
         self.create_timer(1.0, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._settings.exit_with_parent:
+            process.end_with_parent(self, stop)
         if self._settings.autostart:
             self.configure_and_activate()
+
+    @property
+    def node(self) -> Node:
+        """The node itself, for `process.run`."""
+        return self
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the weights and warms up; failing, says why and stays unconfigured."""
@@ -133,7 +134,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         return FAILURE
 
     def _on_parameters_set(self, _: Sequence[Any]) -> None:
-        self._settings = parameters.read(self)
+        self._settings = settings.read(self, Settings)
         if self._pipeline is not None:
             self._pipeline.apply(self._settings)
 
@@ -142,9 +143,6 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             self.get_logger().warning(words)
 
     def _on_tick(self) -> None:
-        if self._settings.exit_with_parent and os.getppid() != self._parent:
-            self.get_logger().info("the process that started this node is gone: ending")
-            self._stop()
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name().removeprefix("/")
@@ -175,76 +173,12 @@ def main(args: list[str] | None = None) -> int:
 
     The code is 1 after an error in the node itself. Wrong use returns 2 at once.
     """
-    # rclpy's own handlers let a second SIGINT interrupt the clean-up, and an executor that waits
-    # keeps Python's from running. So this thread waits for the end, and another one spins. It waits
-    # for a byte, not for a handler: of two signals at once another thread may take both, and
-    # a handler, which only this thread runs, would wait for a third.
-    end, ask_to_end = os.pipe()
-    os.set_blocking(ask_to_end, False)
-    signal.set_wakeup_fd(ask_to_end, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
 
-    def stop() -> None:
-        os.write(ask_to_end, b"\0")
+    def create(stop: process.Stop, arguments: list[str]) -> LaneDetectorNode:
+        process.no_arguments(arguments)
+        return LaneDetectorNode(stop)
 
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        unknown = remove_ros_args(sys.argv if args is None else args)[1:]
-        if unknown:
-            raise ValueError(
-                f"unknown argument {unknown[0]}; parameters are given as --ros-args -p name:=value"
-            )
-        node = LaneDetectorNode(stop)
-    # rcl reports unreadable parameter files and wrong remappings as RuntimeErrors.
-    except (RuntimeError, ValueError) as error:
-        print(f"lane_detector: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    spinner = _Spinner(node, stop)
-    spinner.start()
-    os.read(end, 1)
-    # A group's Ctrl-C comes twice under ros2 launch; Python would die of the second at its exit.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    # Where something does not end, such as the compilation of a network, the process ends without.
-    if node.finish(_PATIENCE):
-        rclpy.try_shutdown()
-        spinner.join()
-        node.destroy_node()
-        failed = spinner.failed
-        del node, spinner
-        gc.collect()  # others see the node go when its last reference has
-    else:
-        failed = False
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Nothing is left to do but Python's tear-down of PyTorch, which takes seconds on a busy
-    # machine, and ros2 launch becomes impatient after five.
-    os._exit(1 if failed else 0)
-
-
-class _Spinner(threading.Thread):
-    """Runs the node's callbacks until the context is shut down, and calls `stop` at its end."""
-
-    def __init__(self, node: LaneDetectorNode, stop: Callable[[], None]) -> None:
-        super().__init__(name="executor", daemon=True)
-        self._node = node
-        self._stop_process = stop
-        self.failed = False
-
-    def run(self) -> None:
-        executor = SingleThreadedExecutor()
-        executor.add_node(self._node)
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except Exception:
-            self.failed = True
-            traceback.print_exc()
-        finally:
-            self._stop_process()
+    return process.run("lane_detector", create, args)
 
 
 if __name__ == "__main__":
