@@ -140,6 +140,19 @@ def read_image(path: Path) -> Image:
     return np.asarray(image, np.uint8)
 
 
+def jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) that a JPEG's frame header says; None of anything else."""
+    at = 2 if data.startswith(b"\xff\xd8") else len(data)
+    while at + 9 <= len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
+            return width, height
+        at += 2 + length
+    return None
+
+
 class _Images(FrameSource):
     def __init__(
         self,

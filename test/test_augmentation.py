@@ -10,18 +10,11 @@ from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
 from lane_sad_ros.detection.preprocess import Frame, Preprocessor
+from lane_sad_ros.labels.slots import ABSENT, assign_slots, evenly, slots_of
 from lane_sad_ros.lanes import SLOTS_6, TUSIMPLE, Decoding, LaneLayout
 from training.augmentation import NONE, Augmentation, Changes, Prepared, prepare, source_layout
 from training.datasets.images import LabelledImage
-from training.datasets.labels import (
-    ABSENT,
-    assign_slots,
-    draw_labels,
-    draw_line,
-    evenly,
-    existence,
-    slots_of,
-)
+from training.datasets.labels import draw_labels, draw_line, existence
 
 Polyline = NDArray[np.float32]
 

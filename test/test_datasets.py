@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lane_sad_ros.evaluation.bdd100k import evaluate
+from lane_sad_ros.labels.bdd100k import Border, centre_lines
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
 from training.datasets import LabelledImage, Reading, open_dataset
-from training.datasets.bdd100k import BDD100K, Border, centre_lines, truth, write_truth
+from training.datasets.bdd100k import BDD100K, truth, write_truth
 from training.datasets.culane import CULane
 from training.datasets.images import read_image, read_scaled, scaled
 from training.datasets.inspect import inspect

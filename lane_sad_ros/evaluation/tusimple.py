@@ -160,6 +160,18 @@ def read_records(
     return [record for _, record in _numbered_records(path, fields)]
 
 
+def lanes_of(record: dict[str, Any]) -> list[NDArray[np.float32]]:
+    """The lanes of a record that have two points or more, as polylines in its image's pixels."""
+    rows = np.asarray(record["h_samples"], np.float32)
+    lanes = []
+    for columns in record["lanes"]:
+        lane = np.stack([np.asarray(columns, np.float32), rows], axis=1)
+        lane = lane[lane[:, 0] >= 0]
+        if len(lane) >= 2:
+            lanes.append(lane)
+    return lanes
+
+
 def to_record(
     lanes: Lanes, raw_file: str, h_samples: Sequence[float], run_time_ms: float
 ) -> dict[str, Any]:

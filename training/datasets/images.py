@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.sources import jpeg_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_WIDTH = 640
@@ -28,7 +29,7 @@ class LabelledImage:
 
     image: uint8 H×W×3 BGR. lanes: float32 polylines N×2 of (u, v) in its pixels, N at least 2.
     slots: of each lane, where the data set itself says which, from left to right; None: by position
-    around the ego lane (`labels.assign_slots`).
+    around the ego lane (`lane_sad_ros.labels.slots`).
     classes: the data set's own class map, uint8 H×W of 0 (background) and 1 + slot, where it has
     one; it then goes before the lanes.
     """
@@ -110,7 +111,8 @@ def read_scaled(path: Path, max_width: int) -> tuple[NDArray[np.uint8], NDArray[
     data = _bytes(path)
     # A JPEG decodes straight to half its size in less than half the time, and exactly so: an odd
     # side is padded first.
-    halved = 0.5 if _jpeg_width(data) >= 2 * max_width else 1.0
+    jpeg = jpeg_size(data)
+    halved = 0.5 if jpeg and jpeg[0] >= 2 * max_width else 1.0
     flags = cv2.IMREAD_REDUCED_COLOR_2 if halved < 1 else cv2.IMREAD_COLOR
     image = _decode(path, data, flags)
     height, width = image.shape[:2]
@@ -187,18 +189,6 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such image") from error
-
-
-def _jpeg_width(data: bytes) -> int:
-    """The width that a JPEG's frame header says, 0 of anything else."""
-    at = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while at + 9 <= len(data):
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 2 + length
-    return 0
 
 
 def _decode(path: Path, data: bytes, flags: int) -> NDArray[np.uint8]:

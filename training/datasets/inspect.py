@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.drawing import contact_sheet, draw_lanes, slot_colour
+from lane_sad_ros.labels.slots import assign_slots
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.outputs import write_image
 from training.datasets.images import LabelledDataset, LabelledImage
-from training.datasets.labels import assign_slots
 
 
 def inspect(

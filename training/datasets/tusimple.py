@@ -11,13 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lane_sad_ros.evaluation.tusimple import read_records
+from lane_sad_ros.evaluation.tusimple import lanes_of, read_records
 from training.datasets.images import (
     Cache,
     LabelledImage,
-    Polyline,
     Reading,
     check_images,
     read_scaled,
@@ -82,18 +79,6 @@ class TuSimple:
     def _read(self, path: Path, record: dict[str, Any]) -> LabelledImage:
         image, factors = read_scaled(path, self._reading.max_width)
         return LabelledImage(image, tuple(scaled(lane, factors) for lane in lanes_of(record)))
-
-
-def lanes_of(record: dict[str, Any]) -> list[Polyline]:
-    """The lanes of a record that have two points or more, as polylines in its image's pixels."""
-    rows = np.asarray(record["h_samples"], np.float32)
-    lanes = []
-    for columns in record["lanes"]:
-        lane = np.stack([np.asarray(columns, np.float32), rows], axis=1)
-        lane = lane[lane[:, 0] >= 0]
-        if len(lane) >= 2:
-            lanes.append(lane)
-    return lanes
 
 
 def _place(file: Path, index: int) -> str:

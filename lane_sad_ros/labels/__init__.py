@@ -1,0 +1,1 @@
+"""Labelled lanes as data sets have them."""
