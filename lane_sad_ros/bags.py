@@ -9,22 +9,20 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, Nodetype
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.messages import Messages
 
 BAG_SUFFIXES = (".bag", ".db3", ".mcap")
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -161,53 +159,29 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
         os.replace(written, path)
 
 
-def header(stamp_ns: int, frame_id: str) -> Any:
-    """A std_msgs/Header; stamp_ns: nanoseconds."""
-    seconds, nanoseconds = divmod(stamp_ns, 10**9)
-    stamp = types().types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-    return types().types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
+def _empty(name: str) -> Any:
+    """A message with all fields zero; the classes of `types()` have no defaults of their own."""
+    fields = types().fielddefs[name][1]
+    return types().types[name](**{field: _zero(kind) for field, kind in fields})
 
 
-def lane_array(lanes: Lanes, slots: Sequence[str], header: Any) -> Any:
-    """A lane_sad_ros/LaneArray as the node publishes it; `slots` are the names of all slots."""
-    classes = types().types
-    width, height = lanes.image_size
-    return classes["lane_sad_ros/msg/LaneArray"](
-        header=header,
-        image_width=width,
-        image_height=height,
-        ground_frame="",
-        lanes=[
-            classes["lane_sad_ros/msg/Lane"](
-                id=lane.slot,
-                name=slots[lane.slot],
-                exists=lane.exists,
-                probability=lane.probability,
-                u=lane.points[:, 0].copy(),
-                v=lane.points[:, 1].copy(),
-                score=lane.points[:, 2].copy(),
-                ground=[],
-            )
-            for lane in lanes.lanes
-        ],
-    )
+def _zero(kind: Any) -> Any:
+    nature, detail = kind
+    if nature == Nodetype.NAME:
+        return _empty(detail)
+    if nature == Nodetype.BASE:
+        return {"string": "", "bool": False}.get(detail[0], 0)
+    (nature, item), count = detail
+    if nature == Nodetype.BASE and item[0] != "string":
+        return np.zeros(count if kind[0] == Nodetype.ARRAY else 0, item[0])
+    return [_zero((nature, item)) for _ in range(count if kind[0] == Nodetype.ARRAY else 0)]
 
 
-def lane_existence(lanes: Lanes, header: Any) -> Any:
-    """A lane_sad_ros/LaneExistence as the node publishes it."""
-    return types().types["lane_sad_ros/msg/LaneExistence"](
-        header=header,
-        exists=np.array([lane.exists for lane in lanes.lanes], np.bool_),
-        probability=np.array([lane.probability for lane in lanes.lanes], np.float32),
-    )
-
-
-def jpeg(image: NDArray[np.uint8], header: Any) -> Any:
-    """A sensor_msgs/CompressedImage of an H×W×3 BGR image."""
-    data = np.asarray(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1], np.uint8)
-    return types().types["sensor_msgs/msg/CompressedImage"](
-        header=header, format="bgr8; jpeg compressed bgr8", data=data
-    )
+_messages = Messages(lambda name: types().types[name], _empty, np.asarray)
+header = _messages.header
+lane_array = _messages.lane_array
+lane_existence = _messages.lane_existence
+jpeg = _messages.jpeg
 
 
 def _storage_files(folder: Path) -> list[Path]:

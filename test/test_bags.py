@@ -234,7 +234,7 @@ def test_lane_messages_are_those_that_the_node_publishes():
             bags.lane_existence(lanes, ours),
         ),
         "sensor_msgs/msg/CompressedImage": (
-            messages.jpeg_message(picture, 85, theirs),
+            messages.jpeg_message(picture, theirs, 85),
             bags.jpeg(picture, ours),
         ),
     }

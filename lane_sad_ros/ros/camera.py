@@ -117,7 +117,7 @@ class Camera:
             if overlay:
                 self._overlay.publish(messages.image_message(picture, "bgr8", header))
             if jpeg:
-                self._overlay_jpeg.publish(messages.jpeg_message(picture, quality, header))
+                self._overlay_jpeg.publish(messages.jpeg_message(picture, header, quality))
         if detection.segmentation is not None and _heard(self._segmentation):
             ids = segmentation_to_image(detection.segmentation, layout, detection.lanes.image_size)
             self._segmentation.publish(messages.image_message(ids, "mono8", header))
