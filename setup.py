@@ -26,6 +26,7 @@ setup(
     install_requires=[
         "numpy>=1.24",
         "opencv-python-headless>=4.6,<5",
+        "PyYAML>=5.4",
         "rosbags>=0.10",
         "safetensors>=0.4",
         "torch>=2.4",

@@ -1,0 +1,94 @@
+"""Camera calibrations as files of ROS's camera_calibration, and as CameraInfo messages without ROS.
+
+Such a file is the YAML that camera_calibration writes and camera drivers load: image_width,
+image_height, camera_matrix (rows, cols, data), distortion_model, distortion_coefficients,
+and maybe rectification_matrix and projection_matrix.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from lane_sad_ros import bags
+from lane_sad_ros.ground import CalibrationError, CameraModel
+
+
+def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) -> Any:
+    """The sensor_msgs/CameraInfo, of `bags.types()`, that a calibration file describes.
+
+    header: of the message; by default an empty one.
+    Raises CalibrationError that names the file, what is wrong with it and what would be right.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CalibrationError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise CalibrationError(f"{path}: not YAML ({reason})") from error
+    try:
+        camera = CameraModel(
+            int(values["image_width"]),
+            int(values["image_height"]),
+            _matrix(values, "camera_matrix").reshape(3, 3),
+            str(values.get("distortion_model") or "plumb_bob"),
+            tuple(_matrix(values, "distortion_coefficients").tolist()),
+        )
+        rectified = {
+            name: _matrix(values, key)
+            for name, key in (("r", "rectification_matrix"), ("p", "projection_matrix"))
+            if key in values
+        }
+        return camera_info(camera, header or bags.header(0, ""), **rectified)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        missing = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CalibrationError(
+            f"{path}: not a file of camera_calibration ({missing}); it needs image_width, "
+            "image_height, camera_matrix and distortion_coefficients, each matrix with its data"
+        ) from error
+
+
+def camera_info(
+    camera: CameraModel,
+    header: Any,
+    r: NDArray[np.float64] | None = None,
+    p: NDArray[np.float64] | None = None,
+) -> Any:
+    """A sensor_msgs/CameraInfo of a camera.
+
+    r, p: rectification and projection matrix, row by row; by default those of an image that is not
+    rectified.
+    """
+    types = bags.types().types
+    return types["sensor_msgs/msg/CameraInfo"](
+        header=header,
+        height=camera.height,
+        width=camera.width,
+        distortion_model=camera.model,
+        d=np.array(camera.coefficients, np.float64),
+        k=camera.k.ravel(),
+        r=np.eye(3).ravel() if r is None else r,
+        p=np.hstack([camera.k, np.zeros((3, 1))]).ravel() if p is None else p,
+        binning_x=0,
+        binning_y=0,
+        roi=types["sensor_msgs/msg/RegionOfInterest"](
+            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        ),
+    )
+
+
+def _matrix(values: dict[str, Any], name: str) -> NDArray[np.float64]:
+    """The numbers of a matrix, row by row."""
+    sizes = {"camera_matrix": 9, "rectification_matrix": 9, "projection_matrix": 12}
+    data = np.array(values[name]["data"], np.float64).ravel()
+    if name in sizes and len(data) != sizes[name]:
+        raise ValueError(f"{name} has {len(data)} numbers, not {sizes[name]}")
+    return data
