@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Connection, Nodetype
+from rosbags.interfaces import (
+    Connection,
+    Nodetype,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -29,6 +38,19 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _STORAGE = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
 STORAGE_ENDINGS = tuple(_STORAGE)
 """What a bag that is written may end in."""
+_NO_TIME = QosTime(0, 0)
+_LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    _NO_TIME,
+    _NO_TIME,
+    QosLiveliness.AUTOMATIC,
+    _NO_TIME,
+    False,
+)
+_QOS = {"/tf_static": (_LATCHED,)}  # who comes late needs it too
 
 
 class BagError(ValueError):
@@ -134,7 +156,9 @@ class BagWriter:
         """Adds a message made of a class of `types()`; time_ns is that of its recording."""
         name = message.__msgtype__
         if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, name, typestore=types())
+            self._connections[topic] = self._writer.add_connection(
+                topic, name, typestore=types(), offered_qos_profiles=_QOS.get(topic, ())
+            )
         data = types().serialize_cdr(message, name)
         self._writer.write(self._connections[topic], time_ns, data)
 
@@ -157,6 +181,15 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
             yield BagWriter(writer)
         (written,) = _storage_files(bag)
         os.replace(written, path)
+
+
+def stamp_of(message: Any, time_ns: int) -> int:
+    """The stamp of a message's header in nanoseconds, or the time of its recording.
+
+    Some drivers leave the stamp at zero; the time of recording is the best there is then.
+    """
+    stamp = message.header.stamp
+    return stamp.sec * 10**9 + stamp.nanosec or time_ns
 
 
 def _empty(name: str) -> Any:

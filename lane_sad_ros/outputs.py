@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import replacing
-from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.files import read_json_lines, replacing
+from lane_sad_ros.lanes import Lane, Lanes
 
 Image = NDArray[np.uint8]
 VIDEO_ENDINGS = (".mp4", ".mkv", ".avi")
@@ -52,6 +52,57 @@ def lane_record(name: str, stamp: float, lanes: Lanes, slots: Sequence[str]) -> 
             for lane in lanes.lanes
         ],
     }
+
+
+def lanes_of(record: dict[str, Any]) -> tuple[Lanes, tuple[str, ...]]:
+    """The lanes of a `lane_record`, and the names of their slots.
+
+    Raises ValueError where the record is not like one.
+    """
+    try:
+        width, height = (int(side) for side in record["image_size"])
+        lanes = tuple(
+            Lane(
+                int(entry["slot"]),
+                bool(entry["exists"]),
+                float(entry["probability"]),
+                np.array(entry["points"], np.float32).reshape(-1, 3),
+            )
+            for entry in record["lanes"]
+        )
+        return Lanes((width, height), lanes), tuple(str(e["name"]) for e in record["lanes"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"not a record of lanes ({reason}); one as `lane_sad detect` writes is needed"
+        ) from error
+
+
+def read_lanes(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str, Lanes]]:
+    """The slots' names and the lanes, by the frames' names, of a file of `lane_record`s.
+
+    Raises ValueError naming file and line where one is malformed, is of a frame that another line
+    is of, or has other slots than the first.
+    """
+    slots: tuple[str, ...] = ()
+    found: dict[str, Lanes] = {}
+    for number, record in read_json_lines(path):
+        try:
+            lanes, names = lanes_of(record)
+            name = str(record.get("frame"))
+            if name in found:
+                raise ValueError(f"a second record of {name}")
+            slots = slots or names
+            if names != slots:
+                raise ValueError(f"its slots are {', '.join(names)}, not {', '.join(slots)}")
+            if [lane.slot for lane in lanes.lanes] != list(range(len(names))):
+                raise ValueError("its slots are not numbered from 0, in order")
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {error}") from error
+        found[name] = lanes
+    if not found:
+        raise ValueError(f"{path}: holds no record of lanes")
+    return slots, found
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def open_frames(
     if topic is not None:
         raise SourceError(f"{path}: not a bag, so it has no topic {topic}")
     if path.is_dir():
-        return image_files(path, _images_in(path), rate=rate, on_bad=on_bad)
+        return image_files(path, image_names(path), rate=rate, on_bad=on_bad)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return _Images(path, path.parent, [path.name], rate, on_bad)
     return _Video(path, on_bad)
@@ -238,15 +238,14 @@ class _Bag(FrameSource):
                 except ValueError as error:
                     self._bad(f"{self.path}: {self._messages.topic} message {index}: {error}")
                     continue
-                header = message.header
-                # Some drivers leave the stamp at zero; the time of recording is the best there is.
-                stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec or time
-                yield SourceFrame(stamp_ns, f"{index:06d}", image, header.frame_id)
+                stamp_ns = bags.stamp_of(message, time)
+                yield SourceFrame(stamp_ns, f"{index:06d}", image, message.header.frame_id)
         except bags.BagError as error:
             self._bad(str(error))
 
 
-def _images_in(folder: Path) -> list[str]:
+def image_names(folder: Path) -> list[str]:
+    """The names of the images in a folder, in order. Raises SourceError if it has none."""
     names = sorted(
         (file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
         key=_natural,

@@ -12,8 +12,9 @@ from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS
 from training.datasets.bdd100k import BDD100K, write_truth
 from training.datasets.inspect import inspect
-from training.datasets.synthetic import write_scenes
+from training.datasets.synthetic import write_drive, write_scenes
 from training.fit import fit
+from training.scenes.drive import DURATION, RATE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,14 +45,23 @@ def main(arguments: list[str] | None = None) -> int:
     )
     command.add_argument("output", type=Path, help="folder to fill")
     command.add_argument("--count", type=int, default=2000, help="scenes (%(default)s)")
+    command.add_argument(
+        "--drive",
+        type=float,
+        metavar="SECONDS",
+        help="instead of scenes that stand alone, the first seconds of a drive, up to "
+        f"{DURATION:g}",
+    )
+    command.add_argument(
+        "--rate", type=float, default=RATE, help="of a drive's frames, Hz (%(default)g)"
+    )
     command.add_argument("--seed", type=int, default=0, help="of the first scene (%(default)s)")
     command.add_argument("--processes", type=int, default=1, help="in parallel (%(default)s)")
     command.add_argument(
         "--size",
         type=parse_size,
-        default=(640, 360),
         metavar="WxH",
-        help="of the images; 1640x590 gets cameras like CULane's (640x360)",
+        help="of the images; 1640x590 gets cameras like CULane's (640x360; a drive 1280x720)",
     )
     for name, roads in (("unmarked", "without any marking"), ("sparse", "with few markings")):
         command.add_argument(
@@ -83,16 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "fit":
             fit(read_config(options.config, options.overrides), options.output)
         elif options.command == "synthesize":
-            labels = write_scenes(
-                options.output,
-                options.count,
-                options.seed,
-                options.processes,
-                options.size,
-                options.unmarked,
-                options.sparse,
-            )
-            print(f"{options.count} scenes, labels in {labels}")
+            _synthesize(options)
         elif options.command == "data":
             source = Source(options.path, options.kind, options.split, options.root)
             dataset = source.open()
@@ -109,6 +110,32 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    if options.drive is None:
+        labels = write_scenes(
+            options.output,
+            options.count,
+            options.seed,
+            options.processes,
+            options.size or (640, 360),
+            options.unmarked,
+            options.sparse,
+        )
+        print(f"{options.count} scenes, labels in {labels}")
+        return
+    if not (options.drive > 0 and options.rate > 0):
+        raise ValueError("--drive and --rate must be above 0")
+    labels = write_drive(
+        options.output,
+        options.drive,
+        options.rate,
+        options.seed,
+        options.processes,
+        options.size or (1280, 720),
+    )
+    print(f"a drive of {options.drive:g} s, labels in {labels}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import cv2
 
 import lane_sad_ros
-from lane_sad_ros.cli import detect, evaluate, weights
+from lane_sad_ros.cli import bag, detect, evaluate, weights
 from lane_sad_ros.cli.common import CommandError
 
 _DESCRIPTION = """\
@@ -26,6 +26,8 @@ examples:
   lane_sad detect drive.mp4 --output out/        overlay video and lanes of a video
   lane_sad detect photos/ --output lanes.jsonl   lanes of a folder of images
   lane_sad detect drive.bag --output lanes.mcap  the node's topics for a recorded drive
+  lane_sad bag make tusimple:DATA:labels.json drive.mcap
+                                                 a labelled drive to play and to evaluate
   lane_sad weights show                          what the shipped weights are
 """
 
@@ -65,6 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=lane_sad_ros.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (detect, weights, evaluate):
+    for command in (detect, evaluate, bag, weights):
         command.add_parser(commands)
     return parser

@@ -19,13 +19,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import replacing
+from lane_sad_ros.files import read_json_lines, replacing
 from lane_sad_ros.lanes import Lane, Lanes
 
 IMAGE_SIZE = (1280, 720)
@@ -202,20 +201,7 @@ def _numbered_records(
 ) -> list[tuple[int, dict[str, Any]]]:
     """The records with their line numbers, counted from 1."""
     records = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file of JSON lines ({error.reason})") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); "
-                "each line must be one JSON object"
-            ) from error
+    for number, record in read_json_lines(path):
         try:
             _check(record, fields)
         except ValueError as error:
@@ -224,9 +210,7 @@ def _numbered_records(
     return records
 
 
-def _check(record: Any, fields: Sequence[str]) -> None:
-    if not isinstance(record, dict):
-        raise ValueError(f"a JSON object is needed, not {type(record).__name__}")
+def _check(record: Mapping[str, Any], fields: Sequence[str]) -> None:
     missing = [field for field in fields if field not in record]
     if missing:
         raise ValueError(f"the record lacks {', '.join(missing)}; it needs {', '.join(fields)}")

@@ -55,19 +55,30 @@ def slots_of(lanes: Tensor, present: Tensor, slots: int, size: tuple[int, int]) 
     return torch.where(placed & (slot >= 0) & (slot < slots), slot, ABSENT)
 
 
+def slot_numbers(
+    lanes: Sequence[NDArray[np.float32]], slots: int, width: int, height: int
+) -> list[int]:
+    """The slot of each lane of an image of width×height, or ABSENT; see `slots_of`.
+
+    lanes: polylines N×2 of (u, v), N at least 2.
+    """
+    if not lanes:
+        return []
+    points = torch.from_numpy(np.stack([evenly(lane) for lane in lanes]))[None]
+    present = torch.ones(points.shape[:2], dtype=torch.bool)
+    found: list[int] = slots_of(points, present, slots, (width, height))[0].tolist()
+    return found
+
+
 def assign_slots(
     lanes: Sequence[NDArray[np.float32]], slots: int, width: int, height: int
 ) -> list[NDArray[np.float32] | None]:
-    """The lane of each slot, None where there is none, of an image of width×height; see `slots_of`.
+    """The lane of each slot, None where there is none; see `slot_numbers`.
 
-    lanes: polylines N×2 of (u, v), N at least 2, not more than one of them for one slot.
+    lanes: not more than one of them for one slot.
     """
     result: list[NDArray[np.float32] | None] = [None] * slots
-    if lanes:
-        points = torch.from_numpy(np.stack([evenly(lane) for lane in lanes]))[None]
-        present = torch.ones(points.shape[:2], dtype=torch.bool)
-        found = slots_of(points, present, slots, (width, height))[0].tolist()
-        for slot, lane in zip(found, lanes, strict=True):
-            if slot != ABSENT:
-                result[slot] = lane
+    for slot, lane in zip(slot_numbers(lanes, slots, width, height), lanes, strict=True):
+        if slot != ABSENT:
+            result[slot] = lane
     return result

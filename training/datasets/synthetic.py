@@ -1,4 +1,4 @@
-"""Rendered scenes written as a data set in the TuSimple layout, exact labels included.
+"""Rendered scenes and drives written as data sets in the TuSimple layout, exact labels included.
 
 Beside the TuSimple labels stands `scenes.jsonl`: each picture's camera and its lanes in metres.
 """
@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,9 @@ from tqdm import tqdm
 
 from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import SLOTS_6
-from training.scenes import Camera, Truth, render, sample_camera, sample_scene
+from lane_sad_ros.outputs import write_image
+from training.scenes import Camera, Drive, Rendering, Truth, render, sample_camera, sample_scene
+from training.scenes.drive import DURATION, RATE, drive_camera
 
 # Row spacing of the labels, as in TuSimple: every tenth row of 720.
 _ROWS_PER_IMAGE = 72
@@ -26,13 +32,88 @@ _POINTS_PER_LANE = 64  # in scenes.jsonl
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Job(ABC):
+    """A picture to render; `name` is its file's without ending."""
+
     output: Path
     seed: int
     index: int
     size: tuple[int, int]
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def wanted(self) -> list[float]:
+        """What else than its name tells this picture from another."""
+
+    @abstractmethod
+    def render(self) -> Rendering: ...
+
+    def stamp(self) -> dict[str, float]:
+        """When it was taken, if at any time."""
+        return {}
+
+    @property
+    def image(self) -> str:
+        return f"images/{self.name}.jpg"
+
+    @property
+    def place(self) -> Path:
+        """Where its record is kept, which says that the image is complete."""
+        return self.output / f"images/{self.name}.json"
+
+    def record(self) -> dict[str, Any] | None:
+        """The record that is kept; None where there is none, or one of another picture."""
+        if not self.place.exists():
+            return None
+        kept: dict[str, Any] = json.loads(self.place.read_text(encoding="utf-8"))
+        return kept if kept.get("of") == self.wanted else None
+
+
+@dataclass(frozen=True)
+class _SceneJob(_Job):
     unmarked: float
     sparse: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.seed}_{self.index:06d}"
+
+    @property
+    def wanted(self) -> list[float]:
+        return [*self.size, self.unmarked, self.sparse]
+
+    def render(self) -> Rendering:
+        rng = np.random.default_rng((self.seed, self.index))
+        camera = sample_camera(rng, *self.size)
+        return render(sample_scene(rng, camera, self.unmarked, self.sparse))
+
+
+@dataclass(frozen=True)
+class _DriveJob(_Job):
+    rate: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.index:06d}"
+
+    @property
+    def wanted(self) -> list[float]:
+        return [*self.size, self.rate, self.seed]
+
+    def render(self) -> Rendering:
+        return _drive(self.seed, self.size).frame(self.index / self.rate)
+
+    def stamp(self) -> dict[str, float]:
+        return {"stamp": self.index / self.rate}
+
+
+@lru_cache(maxsize=1)
+def _drive(seed: int, size: tuple[int, int]) -> Drive:
+    return Drive(seed, drive_camera(*size))
 
 
 def write_scenes(
@@ -51,45 +132,78 @@ def write_scenes(
     Scene i of a seed is always the same one. An image that is already there is kept, so that an
     interrupted call goes on where it was. Returns the label file.
     """
+    jobs = [_SceneJob(output, seed, index, size, unmarked, sparse) for index in range(count)]
+    return _write(output, jobs, processes, "scene")
+
+
+def write_drive(
+    output: Path,
+    duration: float,
+    rate: float = RATE,
+    seed: int = 0,
+    processes: int = 1,
+    size: tuple[int, int] = (1280, 720),
+) -> Path:
+    """Render the first `duration` seconds of a drive at `rate` Hz, laid out like `write_scenes`.
+
+    Each record of scenes.jsonl also has its "stamp", seconds from the start of the drive. What is
+    there already is kept. Returns the label file. Raises ValueError for more seconds than the drive
+    has.
+    """
+    count = max(1, round(duration * rate))
+    if (count - 1) / rate > DURATION:
+        raise ValueError(f"a drive of {duration:g} s: the drive lasts {DURATION:g} s")
+    jobs = [_DriveJob(output, seed, index, size, rate) for index in range(count)]
+    return _write(output, jobs, processes, "frame")
+
+
+def _write(output: Path, jobs: Sequence[_Job], processes: int, unit: str) -> Path:
     (output / "images").mkdir(parents=True, exist_ok=True)
-    jobs = [_Job(output, seed, index, size, unmarked, sparse) for index in range(count)]
+    missing = [job for job in jobs if job.record() is None]
+    done = len(jobs) - len(missing)
+    with tqdm(total=len(jobs), initial=done, unit=unit, dynamic_ncols=True) as progress:
+        if processes > 1 and missing:
+            # Fresh interpreters: forking a process with OpenCV's threads may lock up.
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(min(processes, len(missing)), _prepare_worker) as pool:
+                for _ in pool.imap_unordered(_write_job, missing, chunksize=4):
+                    progress.update()
+        else:
+            for job in missing:
+                _write_job(job)
+                progress.update()
     labels = output / "labels.json"
     with (
-        multiprocessing.get_context("spawn").Pool(processes) as pool,
         replacing(output / "scenes.jsonl") as partial_scenes,
         partial_scenes.open("w", encoding="utf-8") as scene_file,
         replacing(labels) as partial_labels,
         partial_labels.open("w", encoding="utf-8") as label_file,
     ):
-        records = pool.imap(_write_scene, jobs, chunksize=4)
-        for record in tqdm(records, total=count, unit="scene", dynamic_ncols=True):
+        for job in jobs:
+            record = job.record()
+            if record is None:
+                raise OSError(f"{job.place}: was removed while the set was being written")
             label_file.write(json.dumps(record["label"]) + "\n")
             scene_file.write(json.dumps(record["scene"]) + "\n")
     return labels
 
 
-def _write_scene(job: _Job) -> dict[str, Any]:
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     cv2.setNumThreads(1)
-    name = f"images/{job.seed}_{job.index:06d}.jpg"
-    place = job.output / f"images/{job.seed}_{job.index:06d}.json"
-    wanted = [*job.size, job.unmarked, job.sparse]
-    if place.exists():
-        kept: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-        if kept.get("of") == wanted:
-            return kept
-    rng = np.random.default_rng((job.seed, job.index))
-    camera = sample_camera(rng, *job.size)
-    rendering = render(sample_scene(rng, camera, job.unmarked, job.sparse))
-    cv2.imwrite(str(job.output / name), rendering.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def _write_job(job: _Job) -> None:
+    rendering = job.render()
+    write_image(job.output / job.image, rendering.image)
     record = {
-        "of": wanted,
-        "label": tusimple_record(rendering, name),
-        "scene": scene_record(rendering, name),
+        "of": job.wanted,
+        "label": tusimple_record(rendering, job.image),
+        "scene": scene_record(rendering, job.image) | job.stamp(),
     }
     # The record says that its image is complete, so it must not be there by half either.
-    with replacing(place) as partial:
+    with replacing(job.place) as partial:
         partial.write_text(json.dumps(record), encoding="utf-8")
-    return record
 
 
 def tusimple_record(truth: Truth, raw_file: str) -> dict[str, object]:

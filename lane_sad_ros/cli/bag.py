@@ -1,0 +1,127 @@
+"""`lane_sad bag`: bags made of labelled data sets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lane_sad_ros import bags
+from lane_sad_ros.cli.common import input_errors, positive
+from lane_sad_ros.sources import IMAGE_RATE
+
+_MAKE = """\
+Makes a bag of a labelled data set, to be played to the node or evaluated with `lane_sad evaluate
+bag`. DATASET is
+  tusimple:ROOT:JSON    the images of a TuSimple label file JSON, below ROOT
+  culane:ROOT:LIST      the images of a CULane list file LIST, with their .lines.txt, below ROOT
+  bdd100k:IMAGES:LABELS the images of a BDD100K label file, or a folder of them
+  scenes:FOLDER         what `python -m training synthesize` has rendered, scenes or a drive
+  a video, a folder of images, an image or a bag, with its lanes in --labels
+
+OUT.mcap (or .db3) gets, with equal header stamps,
+  /camera/image/compressed  sensor_msgs/CompressedImage: JPEG and PNG files as they are
+  /truth/lanes              lane_sad_ros/LaneArray, of the frames that have labels
+  /camera/camera_info       sensor_msgs/CameraInfo: of rendered scenes, or of --camera-info
+  /truth/ego_lane           lane_sad_ros/EgoLane: of rendered scenes
+  /tf_static                base_link to camera: of a rendered drive
+
+Lanes that no slot is for, as a fourth one to the left, come behind the slots, as other_1 and so on.
+"""
+
+
+_LABELLED = ("tusimple", "culane", "bdd100k", "scenes")
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to a parser's `commands`."""
+    group = commands.add_parser("bag", help="make bags of labelled data sets")
+    actions = group.add_subparsers(title="actions", required=True, metavar="ACTION")
+    parser = actions.add_parser(
+        "make",
+        help="images and true lanes of a data set as a bag",
+        description=_MAKE,
+        epilog="example: lane_sad bag make tusimple:TUSIMPLE:label_data_0531.json drive.mcap",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", metavar="DATASET")
+    parser.add_argument("output", metavar="OUT", help="bag to write, .mcap or .db3")
+    parser.add_argument(
+        "--clips",
+        action="store_true",
+        help="tusimple: also the frames of each clip before its labelled one, where they are there",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="JSONL",
+        help="true lanes of a video, folder or bag, in the form that `lane_sad detect` writes",
+    )
+    parser.add_argument(
+        "--camera-info",
+        type=Path,
+        metavar="YAML",
+        help="calibration of the camera, as camera_calibration writes it",
+    )
+    parser.add_argument(
+        "--rate",
+        type=positive,
+        default=IMAGE_RATE,
+        metavar="HZ",
+        help="of frames that follow on each other and have no stamps (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--gap",
+        type=positive,
+        default=1.0,
+        metavar="S",
+        help="seconds between frames that do not follow on each other, such as a data set's single "
+        "images (default: %(default)g)",
+    )
+    parser.add_argument("--topic", help="image topic of a bag that has several")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_make, parser=parser)
+
+
+def _make(options: argparse.Namespace) -> int:
+    from lane_sad_ros.camera_info import read_camera_info
+    from lane_sad_ros.labels.bag import write_bag
+    from lane_sad_ros.labels.drives import open_drive
+
+    bad: list[str] = []
+
+    def on_bad(line: str) -> None:
+        bad.append(line)
+        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
+
+    output = Path(options.output)
+    if output.suffix not in bags.STORAGE_ENDINGS:
+        options.parser.error(f"{output}: a bag to write must end in .mcap or .db3")
+    if options.clips and not options.dataset.startswith("tusimple:"):
+        options.parser.error("--clips is for tusimple:")
+    if options.labels and options.dataset.partition(":")[0] in _LABELLED:
+        options.parser.error(f"--labels: {options.dataset} has labels of its own")
+    if output.resolve() == Path(options.dataset).resolve():
+        options.parser.error(f"{output}: this would replace the input")
+    with input_errors():
+        drive = open_drive(
+            options.dataset,
+            on_bad,
+            labels=options.labels,
+            clips=options.clips,
+            rate=options.rate,
+            gap=options.gap,
+            topic=options.topic,
+        )
+        calibration = read_camera_info(options.camera_info) if options.camera_info else None
+        frames = tqdm(
+            drive, total=drive.count, unit="frame", disable=options.quiet, file=sys.stderr
+        )
+        written = write_bag(output, drive, calibration, frames)
+    print(f"{written.frames} frames, {written.labelled} with true lanes -> {output}")
+    if bad:
+        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
+    return 1 if bad else 0

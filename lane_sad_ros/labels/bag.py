@@ -1,0 +1,133 @@
+"""A labelled drive as a bag: what a camera would have sent, and what is true."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros import bags
+from lane_sad_ros.camera_info import camera_info
+from lane_sad_ros.ground import CameraModel, Mounting
+from lane_sad_ros.labels.drives import EgoTruth, EncodedImage, LabelledDrive, LabelledFrame
+
+IMAGE_TOPIC = "/camera/image/compressed"
+CAMERA_TOPIC = "/camera/camera_info"
+LANES_TOPIC = "/truth/lanes"
+EGO_TOPIC = "/truth/ego_lane"
+TF_TOPIC = "/tf_static"
+CAMERA_FRAME = "camera"
+VEHICLE_FRAME = "base_link"
+
+
+@dataclass(frozen=True)
+class Written:
+    """Numbers of frames in a bag: all, and those with true lanes."""
+
+    frames: int
+    labelled: int
+
+
+def write_bag(
+    path: str | os.PathLike[str],
+    drive: LabelledDrive,
+    calibration: Any = None,
+    frames: Iterable[LabelledFrame] | None = None,
+) -> Written:
+    """Writes the drive as one .mcap or .db3 file, which appears when it is complete.
+
+    A frame whose stamp is not after the one before is left out, and said. calibration: CameraInfo
+    message of all frames, where the drive does not say. frames: those of the drive, if they come by
+    way of something else, such as a progress bar.
+    Raises ValueError where there is no frame to write, or the calibration is of another image.
+    """
+    names = (*drive.slots, *(f"other_{number}" for number in range(1, 256 - len(drive.slots))))
+    count = labelled = last = 0
+    with bags.writing_bag(path) as bag:
+        for frame in drive if frames is None else frames:
+            if frame.stamp_ns <= last:
+                drive.on_bad(
+                    f"{drive.name}: {frame.name}: its stamp {1e-9 * frame.stamp_ns:.9f} is not "
+                    "after that of the frame before; left out"
+                )
+                continue
+            if not count and drive.mounting is not None:
+                bag.write(TF_TOPIC, _transform(drive.mounting, frame.stamp_ns), frame.stamp_ns)
+            header = bags.header(frame.stamp_ns, CAMERA_FRAME)
+            messages: dict[str, Any] = {}
+            if frame.camera is not None:
+                messages[CAMERA_TOPIC] = camera_info(frame.camera, header)
+            elif calibration is not None:
+                CameraModel.from_info(calibration, frame.image.size)
+                messages[CAMERA_TOPIC] = replace(calibration, header=header)
+            messages[IMAGE_TOPIC] = _image(frame.image, header)
+            if frame.truth is not None:
+                on_road = any(lane.ground is not None for lane in frame.truth.lanes)
+                messages[LANES_TOPIC] = bags.lane_array(
+                    frame.truth, names, header, VEHICLE_FRAME if on_road else ""
+                )
+                labelled += 1
+            if frame.ego is not None:
+                ground = bags.header(frame.stamp_ns, VEHICLE_FRAME)
+                messages[EGO_TOPIC] = _ego_lane(frame.ego, ground)
+            for topic, message in messages.items():
+                bag.write(topic, message, frame.stamp_ns)
+            count, last = count + 1, frame.stamp_ns
+        if not count:
+            raise ValueError(f"{drive.name}: no frame that could be used; nothing is written")
+    return Written(count, labelled)
+
+
+def _image(image: EncodedImage, header: Any) -> Any:
+    return bags.types().types["sensor_msgs/msg/CompressedImage"](
+        header=header, format=image.format, data=np.frombuffer(image.data, np.uint8)
+    )
+
+
+def _ego_lane(ego: EgoTruth, header: Any) -> Any:
+    valid = ego.width is not None and ego.lateral_offset is not None
+    numbers = (ego.width, ego.lateral_offset, ego.heading, ego.curvature)
+    width, offset, heading, curvature = (
+        float(number) if valid and number is not None else math.nan for number in numbers
+    )
+    return bags.types().types["lane_sad_ros/msg/EgoLane"](
+        header=header,
+        valid=valid,
+        left_seen=ego.left_seen,
+        right_seen=ego.right_seen,
+        width=width,
+        lateral_offset=offset,
+        heading=heading,
+        curvature=curvature,
+    )
+
+
+def _transform(mounting: Mounting, stamp_ns: int) -> Any:
+    """The pose of the camera's optical frame on the vehicle, as /tf_static has it."""
+    classes = bags.types().types
+    position = [float(value) for value in mounting.position]
+    rotation = [float(value) for value in _quaternion(mounting.rotation)]
+    pose = classes["geometry_msgs/msg/Transform"](
+        translation=classes["geometry_msgs/msg/Vector3"](**dict(zip("xyz", position, strict=True))),
+        rotation=classes["geometry_msgs/msg/Quaternion"](
+            **dict(zip("xyzw", rotation, strict=True))
+        ),
+    )
+    stamped = classes["geometry_msgs/msg/TransformStamped"](
+        header=bags.header(stamp_ns, VEHICLE_FRAME), child_frame_id=CAMERA_FRAME, transform=pose
+    )
+    return classes["tf2_msgs/msg/TFMessage"](transforms=[stamped])
+
+
+def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(x, y, z, w) of a 3×3 rotation."""
+    axis: NDArray[np.float64] = np.asarray(cv2.Rodrigues(rotation)[0], np.float64).ravel()
+    angle = float(np.linalg.norm(axis))
+    scale = math.sin(angle / 2) / angle if angle else 0.0
+    return np.array([*(scale * axis), math.cos(angle / 2)])
