@@ -20,14 +20,16 @@ from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from demo import report
-from demo.collector import Collector
 from demo.drive import render_drive
 from demo.node import NodeProcess
 from demo.player import Player
-from demo.session import Session, SessionError, check_alone
 from lane_sad_ros import outputs
+from lane_sad_ros.cli.common import positive
 from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.sources import FrameSource, SourceError, open_frames
+from lane_sad_ros.ros.collector import Collector
+from lane_sad_ros.ros.player import Pace
+from lane_sad_ros.ros.session import Session, SessionError, check_alone
+from lane_sad_ros.sources import FrameSource, SourceError, SourceFrame, open_frames
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START = 180.0  # seconds the node gets until it is ready; importing torch can take long
@@ -121,7 +123,7 @@ def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str
         check_alone(collector, domain)
         print(f"starting lane_detector (ROS_DOMAIN_ID={domain}) ...", flush=True)
         with NodeProcess(output / "node.log", parameters) as process:
-            session = Session(Player(node), collector, process, options.patience)
+            session = Session(Player(node), collector, process.check, options.patience)
             try:
                 session.wait_until_ready(_START)
                 return _collect(options, played, session, collector, output)
@@ -133,13 +135,14 @@ def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str
 def _collect(
     options: argparse.Namespace,
     played: _Input,
-    session: Session,
+    session: Session[SourceFrame],
     collector: Collector,
     output: Path,
 ) -> dict[str, Any]:
     rate = played.frames.rate
     if options.real_time:
-        answers, pace = session.in_real_time(played.frames, rate), f"in real time at {rate:g} Hz"
+        frames = _in_time(played.frames, rate)
+        answers, pace = session.in_real_time(frames), f"in real time at {rate:g} Hz"
     else:
         answers, pace = session.in_step(played.frames), "each sent when the one before was answered"
     results = report.Report(output, rate, options.browser_video, played.truth)
@@ -151,10 +154,18 @@ def _collect(
     results.write_sheet()
     # The next diagnostics know of the last frames too.
     collector.forget_statuses()
-    collector.wait_for(lambda: collector.status("camera") is not None, _FRESH_DIAGNOSTICS)
+    collector.wait_for(lambda: collector.camera_status() is not None, _FRESH_DIAGNOSTICS)
     return results.summary(
-        played.name, pace, collector.status("detector"), collector.status("camera")
+        played.name, pace, collector.detector_status(), collector.camera_status()
     )
+
+
+def _in_time(frames: FrameSource, rate: float) -> Iterator[SourceFrame]:
+    """Each frame when it is due at `rate` Hz."""
+    pace = Pace(1.0)
+    for index, frame in enumerate(frames):
+        pace.wait(round(index * 1e9 / rate))
+        yield frame
 
 
 def _set_up_middleware() -> None:
@@ -210,21 +221,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rate",
-        type=_positive,
+        type=positive,
         default=10.0,
         metavar="HZ",
         help="of the rendered drive or of a folder's images (default: %(default)g)",
     )
     parser.add_argument(
         "--duration",
-        type=_positive,
+        type=positive,
         default=20.0,
         metavar="S",
         help="of the rendered drive in seconds (default: %(default)g)",
     )
     parser.add_argument(
         "--patience",
-        type=_positive,
+        type=positive,
         default=30.0,
         metavar="S",
         help="seconds the node gets for a frame (default: %(default)g)",
@@ -235,16 +246,6 @@ def _parser() -> argparse.ArgumentParser:
         help="VP9, which browsers play, instead of MPEG-4 part 2, which players play; slow",
     )
     return parser
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 if __name__ == "__main__":

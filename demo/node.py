@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lane_sad_ros.ros.session import SessionError
+
 _PATIENCE = 8.0  # seconds a node gets to end by itself
 
 
@@ -42,10 +44,12 @@ class NodeProcess:
             )
         return self
 
-    @property
-    def exit_code(self) -> int | None:
-        """None while the process runs."""
-        return self._process.poll()
+    def check(self) -> None:
+        """Raises SessionError where the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            raise SessionError(f"the node {how}")
 
     @property
     def pid(self) -> int:

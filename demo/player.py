@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from rclpy.node import Node
 from rclpy.time import Time
@@ -12,16 +11,8 @@ from std_msgs.msg import Header
 
 from lane_sad_ros.ros.messages import image_message
 from lane_sad_ros.ros.qos import output_qos
+from lane_sad_ros.ros.session import Sent
 from lane_sad_ros.sources import SourceFrame
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A frame that was published: with which stamp, and when on the monotonic clock in seconds."""
-
-    frame: SourceFrame
-    stamp_ns: int
-    time: float
 
 
 class Player:
@@ -33,18 +24,28 @@ class Player:
         self._publisher = node.create_publisher(Image, "image", output_qos(10))
 
     @property
+    def topic(self) -> str:
+        """The full name of the topic."""
+        return self._publisher.topic_name
+
+    @property
+    def problem(self) -> str:
+        """Nothing: whoever subscribes to reliable images receives them."""
+        return ""
+
+    @property
     def matched(self) -> bool:
         """Whether somebody subscribes."""
         return bool(self._publisher.get_subscription_count())
 
-    def publish(self, frame: SourceFrame) -> Sent:
+    def publish(self, frame: SourceFrame) -> Sent[SourceFrame]:
         """Publishes a frame, stamped with the present time."""
         self._last = max(self._clock.now().nanoseconds, self._last + 1)
         sent = Sent(frame, self._last, time.monotonic())
         self.repeat(sent)
         return sent
 
-    def repeat(self, sent: Sent) -> None:
+    def repeat(self, sent: Sent[SourceFrame]) -> None:
         """Publishes a frame once more, with the same stamp."""
         stamp = Time(nanoseconds=sent.stamp_ns).to_msg()
         header = Header(stamp=stamp, frame_id=sent.frame.frame_id or "camera")

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from demo.collector import Answer
-from demo.player import Sent
 from lane_sad_ros import outputs
 from lane_sad_ros.drawing import contact_sheet, draw_lanes
 from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.ros.collector import Answer
+from lane_sad_ros.ros.session import Sent
+from lane_sad_ros.sources import SourceFrame
 
 TOLERANCE = 20.0
 """Pixels within which a point counts as found."""
@@ -78,7 +79,7 @@ class Report:
         """How many frames have been answered so far."""
         return len(self._received)
 
-    def add(self, sent: Sent, answer: Answer | None) -> None:
+    def add(self, sent: Sent[SourceFrame], answer: Answer | None) -> None:
         """Takes the next frame; where it has no answer, the video stands still."""
         self._sent.append(sent.time)
         if answer is None:

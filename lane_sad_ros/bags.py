@@ -6,17 +6,21 @@ Writes one .mcap or .db3 file, which `ros2 bag play`, RViz's and Foxglove's read
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rosbags.interfaces import (
     Connection,
+    ConnectionExtRosbag1,
     Nodetype,
     Qos,
     QosDurability,
@@ -145,6 +149,74 @@ class ImageTopic:
                 yield time, _deserialize(data, connection, is_ros1)
 
 
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a bag.
+
+    type: such as sensor_msgs/msg/Image. latched: whether who subscribes later receives its last
+    message, too.
+    """
+
+    name: str
+    type: str
+    count: int
+    latched: bool
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One message as it lies in a bag.
+
+    time_ns: of its recording. data: serialized as CDR, which rclpy publishes as it is.
+    """
+
+    topic: str
+    time_ns: int
+    data: bytes
+
+    @property
+    def stamp_ns(self) -> int:
+        """The stamp of a message that begins with a header, as `stamp_of` gives it."""
+        seconds, nanoseconds = struct.unpack_from(_stamp_format(self.data), self.data, 4)
+        return int(seconds) * 10**9 + int(nanoseconds) or self.time_ns
+
+    def stamped(self) -> Recorded:
+        """The same message, which begins with a header, with `stamp_ns` written into it."""
+        data = bytearray(self.data)
+        struct.pack_into(_stamp_format(self.data), data, 4, *divmod(self.stamp_ns, 10**9))
+        return dataclasses.replace(self, data=bytes(data))
+
+
+def topics(path: str | os.PathLike[str]) -> tuple[Topic, ...]:
+    """The topics of a bag, by name; of a rosbag1 those whose type is also one of ROS 2's.
+
+    Raises BagError.
+    """
+    found: dict[str, Topic] = {}
+    with _reading(Path(path)) as reader:
+        for connection in _convertible(reader):
+            before = found.get(connection.topic)
+            found[connection.topic] = Topic(
+                connection.topic,
+                connection.msgtype,
+                connection.msgcount + (before.count if before else 0),
+                _is_latched(connection) or (before.latched if before else False),
+            )
+    return tuple(sorted(found.values(), key=lambda topic: topic.name))
+
+
+def recorded(path: str | os.PathLike[str], names: Collection[str]) -> Iterator[Recorded]:
+    """The messages of these topics, in the order of the recording. Raises BagError."""
+    path = Path(path)
+    with _reading(path) as reader:
+        connections = [c for c in _convertible(reader) if c.topic in names]
+        # None at all would mean all of them to the reader.
+        for connection, time, data in reader.messages(connections) if connections else ():
+            if isinstance(reader, Reader1):
+                data = bytes(types().ros1_to_cdr(data, connection.msgtype))
+            yield Recorded(connection.topic, time, bytes(data))
+
+
 class BagWriter:
     """Adds messages to a bag that `writing_bag` has opened."""
 
@@ -215,6 +287,24 @@ header = _messages.header
 lane_array = _messages.lane_array
 lane_existence = _messages.lane_existence
 jpeg = _messages.jpeg
+
+
+def _stamp_format(cdr: bytes) -> str:
+    """Of seconds and nanoseconds, which follow the four bytes that tell the byte order."""
+    return "<iI" if cdr[1] & 1 else ">iI"
+
+
+def _convertible(reader: Reader1 | Reader2) -> list[Connection]:
+    """The connections whose messages can be given as CDR."""
+    known = types().types if isinstance(reader, Reader1) else None
+    return [c for c in reader.connections if known is None or c.msgtype in known]
+
+
+def _is_latched(connection: Connection) -> bool:
+    if isinstance(connection.ext, ConnectionExtRosbag1):
+        return bool(connection.ext.latching)
+    profiles = connection.ext.offered_qos_profiles
+    return any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
 
 
 def _storage_files(folder: Path) -> list[Path]:

@@ -4,6 +4,14 @@ import sqlite3
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -243,3 +251,54 @@ def test_lane_messages_are_those_that_the_node_publishes():
         # Both through the same serializer: only the contents count, not the padding.
         arrived = store.deserialize_cdr(serialize_message(ros_message), name)
         assert store.serialize_cdr(arrived, name) == store.serialize_cdr(bag_message, name)
+
+
+def test_topics_and_raw_messages_of_every_kind_of_bag(bag):
+    (topic,) = bags.topics(bag)
+    assert topic == bags.Topic("/camera/image", "sensor_msgs/msg/Image", 3, latched=False)
+    messages = list(bags.recorded(bag, [topic.name]))
+    assert list(bags.recorded(bag, ["/other"])) == []
+    for index, (message, pixels) in enumerate(zip(messages, pictures(), strict=True)):
+        stamp_ns = 10**18 + index * 50_000_000
+        assert (message.topic, message.time_ns) == ("/camera/image", stamp_ns + 5)
+        assert message.stamp_ns == stamp_ns
+        image = bags.types().deserialize_cdr(message.data, topic.type)
+        np.testing.assert_array_equal(image.data, pixels.reshape(-1))
+        assert image.header.frame_id == "cam"
+
+
+def test_a_raw_message_without_a_stamp_gets_that_of_its_recording(tmp_path):
+    with bags.writing_bag(tmp_path / "a.mcap") as writer:
+        writer.write("/camera/image", image_message(pictures()[0], 0), 7 * 10**9 + 3)
+    (message,) = bags.recorded(tmp_path / "a.mcap", ["/camera/image"])
+    assert message.stamp_ns == 7 * 10**9 + 3
+    image = bags.types().deserialize_cdr(message.stamped().data, "sensor_msgs/msg/Image")
+    assert (image.header.stamp.sec, image.header.stamp.nanosec) == (7, 3)
+    assert image.header.frame_id == "cam"
+
+
+def test_a_latched_topic_is_told_apart(tmp_path):
+    latched = Qos(
+        QosHistory.KEEP_LAST,
+        1,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL,
+        *(QosTime(0, 0),) * 2,
+        QosLiveliness.AUTOMATIC,
+        QosTime(0, 0),
+        False,
+    )
+    with Writer(tmp_path / "bag", version=8) as writer:
+        for name, profiles in (("/map", [latched]), ("/scan", [])):
+            connection = writer.add_connection(
+                name,
+                "std_msgs/msg/Header",
+                typestore=bags.types(),
+                offered_qos_profiles=profiles,
+            )
+            data = bags.types().serialize_cdr(header(1), "std_msgs/msg/Header")
+            writer.write(connection, 1, data)
+    assert {topic.name: topic.latched for topic in bags.topics(tmp_path / "bag")} == {
+        "/map": True,
+        "/scan": False,
+    }

@@ -257,24 +257,33 @@ def test_make_env_says_which_python_it_needs(
     assert len(result.stderr.splitlines()) == 1
 
 
-# --- The node's launcher
+# --- The executables
+
+EXECUTABLES = sorted(path.name for path in (ROOT / "scripts").iterdir())
 
 
-def _launcher(**variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the launcher with an argument that the node refuses, so it ends at once."""
+def test_every_executable_is_installed() -> None:
+    installed = re.findall(r"scripts/(\w+)", (ROOT / "CMakeLists.txt").read_text())
+    assert installed == EXECUTABLES
+    assert all(os.access(ROOT / "scripts" / name, os.X_OK) for name in EXECUTABLES)
+
+
+def _launcher(name: str = "lane_detector", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs an executable with an argument that is refused, so it ends at once."""
     pytest.importorskip("rclpy", reason="ROS 2 is not there")
     return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "lane_detector", "--nonsense"],
+        [sys.executable, ROOT / "scripts" / name, "--nonsense"],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
     )
 
 
-def test_launcher_runs_the_node() -> None:
-    result = _launcher()
+@pytest.mark.parametrize("name", EXECUTABLES)
+def test_launcher_runs_the_program(name: str) -> None:
+    result = _launcher(name)
     assert result.returncode == 2
-    assert "--nonsense" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"{name}: ")
 
 
 def test_launcher_runs_the_node_under_the_python_asked_for(tmp_path: Path) -> None:

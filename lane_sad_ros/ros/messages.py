@@ -19,17 +19,22 @@ __all__ = [
     "lane_array",
     "lane_existence",
     "lanes_from_message",
+    "message_class",
 ]
 
 
 @functools.cache
-def _find(name: str) -> Any:
+def message_class(name: str) -> Any:
+    """The class of a type such as sensor_msgs/msg/Image.
+
+    Raises ImportError or AttributeError where it is not installed.
+    """
     package, _, kind = name.rpartition("/")
     return getattr(importlib.import_module(package.replace("/", ".")), kind)
 
 
 def _empty(name: str) -> Any:
-    return _find(name)()
+    return message_class(name)()
 
 
 def _numbers(values: NDArray[Any]) -> Any:
@@ -41,7 +46,7 @@ def _numbers(values: NDArray[Any]) -> Any:
     return numbers
 
 
-_messages = Messages(_find, _empty, _numbers)
+_messages = Messages(message_class, _empty, _numbers)
 header = _messages.header
 lane_array = _messages.lane_array
 lane_existence = _messages.lane_existence

@@ -45,7 +45,8 @@ def run(name: str, create: Callable[[Stop, list[str]], Task], args: list[str] | 
 
     create: makes the task out of what asks for the end and the arguments that are not ROS's.
     The process ends with the task's exit code, or 1 after an error in a callback. Wrong use, which
-    `create` raises as ValueError, returns 2 at once. name: of the program, for what it prints.
+    `create` raises as ValueError, returns 2 at once; a SystemExit of it passes. name: of the
+    program, for what it prints.
     """
     # rclpy's own handlers let a second SIGINT interrupt the clean-up, and an executor that waits
     # keeps Python's from running. So this thread waits for the end, and another one spins. It waits
@@ -68,6 +69,9 @@ def run(name: str, create: Callable[[Stop, list[str]], Task], args: list[str] | 
         print(f"{name}: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    except SystemExit:
+        rclpy.try_shutdown()
+        raise
     spinner = _Spinner(task.node, stop)
     spinner.start()
     os.read(end, 1)

@@ -43,8 +43,8 @@ def input_mismatch(topic: str, event: Any) -> str:
     )
 
 
-def output_mismatch(topic: str, event: Any) -> str:
-    """In words: a subscriber of `topic` asks for more than is offered."""
+def output_mismatch(topic: str, event: Any, offered: str = "reliable") -> str:
+    """In words: a subscriber of `topic` asks for more than is offered; `offered`: reliability."""
     policy = _policy_name(event)
     if policy == "DURABILITY":
         remedy = "set its durability to volatile"
@@ -52,7 +52,15 @@ def output_mismatch(topic: str, event: Any) -> str:
         remedy = f"compare with ros2 topic info --verbose {topic}"
     return (
         f"a subscriber of {topic} asks for a {policy} policy that is not offered (offered: "
-        f"reliable, volatile): it receives nothing; {remedy}"
+        f"{offered.replace('_', ' ')}, volatile): it receives nothing; {remedy}"
+    )
+
+
+def listener_mismatch(topic: str, event: Any) -> str:
+    """In words: a publisher of `topic` offers less than is asked for here."""
+    return (
+        f"a publisher of {topic} has another {_policy_name(event)} policy (asked for: reliable, "
+        f"volatile): nothing of it arrives; compare with ros2 topic info --verbose {topic}"
     )
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from lane_sad_ros.lanes import SLOTS_6, Decoding, LaneLayout  # noqa: E402
+from lane_sad_ros import bags  # noqa: E402
+from lane_sad_ros.lanes import SLOTS_6, Decoding, LaneLayout, Lanes  # noqa: E402
 from lane_sad_ros.ros import messages  # noqa: E402
 
 TINY = LaneLayout(
@@ -295,3 +296,47 @@ def scene(width: int = 128, height: int = 64, seed: int = 0) -> Any:
 
 def bgr_image(pixels: Any) -> Image:
     return messages.image_message(pixels, "bgr8", Image().header)
+
+
+START_NS = 1_700_000_000 * 10**9
+PERIOD_NS = 50_000_000
+RECORDED_NS = 5_000_000  # after the stamp
+
+
+def write_bag(
+    path: Path, count: int = 3, stamps: Sequence[int] | None = None, truth: Lanes | None = None
+) -> Path:
+    """`scene`s at 20 Hz, the camera_info of each, and on request the same true lanes for each.
+
+    stamps: of the images, nanoseconds, where they are not as regular as their recording.
+    """
+    types = bags.types().types
+    region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    nothing = np.zeros(9)
+    with bags.writing_bag(path) as writer:
+        for index in range(count):
+            time_ns = START_NS + index * PERIOD_NS
+            header = bags.header(time_ns if stamps is None else stamps[index], "camera")
+            pixels = scene(seed=index)
+            image = types["sensor_msgs/msg/Image"](
+                header, 64, 128, "bgr8", 0, 3 * 128, pixels.reshape(-1)
+            )
+            info = types["sensor_msgs/msg/CameraInfo"](
+                header,
+                64,
+                128,
+                "plumb_bob",
+                np.zeros(0),
+                nothing,
+                nothing,
+                np.zeros(12),
+                0,
+                0,
+                region,
+            )
+            writer.write("/camera/image", image, time_ns + RECORDED_NS)
+            writer.write("/camera/camera_info", info, time_ns + RECORDED_NS)
+            if truth is not None:
+                lanes = bags.lane_array(truth, SLOTS_6, header)
+                writer.write("/truth/lanes", lanes, time_ns + RECORDED_NS)
+    return path

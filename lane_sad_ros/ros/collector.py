@@ -1,0 +1,172 @@
+"""Gathers what a `lane_detector` publishes: lanes and existence flags by stamp, and diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from lane_sad_ros import msg
+from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.ros import qos
+from lane_sad_ros.ros.messages import lanes_from_message
+
+_DEPTH = 100  # answers that may wait for this process
+
+
+@dataclass
+class Answer:
+    """What the node said of one frame.
+
+    slots: names of the lane slots. received: monotonic seconds at which the lanes were there.
+    exists: the flags of the existence topic, None until they arrive.
+    """
+
+    lanes: Lanes
+    slots: tuple[str, ...]
+    received: float
+    exists: tuple[bool, ...] | None = None
+
+
+class Collector:
+    """Subscribes to the outputs of one camera of a detector; callbacks may run in any one thread.
+
+    detector: full name of its node. camera: as in the node's parameter `cameras`. existence:
+    whether an answer is complete only with its existence flags.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        detector: str = "/lane_detector",
+        camera: str = "",
+        *,
+        existence: bool = True,
+    ) -> None:
+        prefix = f"{detector}/{camera}" if camera else detector
+        self.topic = f"{prefix}/lanes"
+        self.detector = detector
+        self._camera = f"camera {camera}".rstrip()
+        self._existence = existence
+        self._changed = threading.Condition()
+        self._answers: dict[int, Answer] = {}
+        self._exists: dict[int, tuple[bool, ...]] = {}
+        self._statuses: dict[str, DiagnosticStatus] = {}
+        self._problem = ""
+        self._node = node
+        self._subscriptions = [
+            self._subscribe(msg.LaneArray, self.topic, self._on_lanes),
+            self._subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics),
+        ]
+        if existence:
+            self._subscriptions.append(
+                self._subscribe(msg.LaneExistence, f"{prefix}/existence", self._on_existence)
+            )
+
+    @property
+    def matched(self) -> bool:
+        """Whether a node publishes all of it."""
+        return all(subscription.get_publisher_count() for subscription in self._subscriptions)
+
+    @property
+    def heard(self) -> bool:
+        """Whether diagnostics of the detector have arrived."""
+        return bool(self._statuses)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can arrive, in words; empty where nothing of the kind is known."""
+        return self._problem
+
+    def wait_for(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Waits until something that has arrived makes `done` true; false after `timeout` s."""
+        with self._changed:
+            return self._changed.wait_for(done, timeout)
+
+    def answer(self, stamp_ns: int) -> Answer | None:
+        """The complete answer to the frame with this stamp, if it is there."""
+        found = self._answers.get(stamp_ns)
+        if found is None or (self._existence and found.exists is None):
+            return None
+        return found
+
+    def forget(self, stamp_ns: int) -> None:
+        """So that `answer` gives what is answered to a frame with this stamp from now on."""
+        with self._changed:
+            self._answers.pop(stamp_ns, None)
+            self._exists.pop(stamp_ns, None)
+
+    def detector_status(self) -> DiagnosticStatus | None:
+        """The latest diagnostics of the detector."""
+        return self._statuses.get("detector")
+
+    def camera_status(self) -> DiagnosticStatus | None:
+        """The latest diagnostics of the camera."""
+        return self._statuses.get(self._camera)
+
+    def told(self, key: str) -> int:
+        """A number of the camera's latest diagnostics, such as "frames bad"; 0 without any."""
+        status = self.camera_status()
+        values = status.values if status is not None else ()
+        return next((int(value.value) for value in values if value.key == key), 0)
+
+    def forget_statuses(self) -> None:
+        """So that the statuses are what comes from now on."""
+        with self._changed:
+            self._statuses.clear()
+
+    def _subscribe(self, kind: Any, topic: str, receive: Callable[[Any], None]) -> Any:
+        def mismatch(event: Any) -> None:
+            with self._changed:
+                self._problem = qos.listener_mismatch(topic, event)
+                self._changed.notify_all()
+
+        return self._node.create_subscription(
+            kind,
+            topic,
+            receive,
+            _DEPTH,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=mismatch),
+        )
+
+    def _on_lanes(self, message: msg.LaneArray) -> None:
+        received = time.monotonic()
+        stamp_ns = nanoseconds(message.header)
+        names = tuple(lane.name for lane in message.lanes)
+        answer = Answer(lanes_from_message(message), names, received)
+        with self._changed:
+            answer.exists = self._exists.pop(stamp_ns, None)
+            self._answers[stamp_ns] = answer
+            self._changed.notify_all()
+
+    def _on_existence(self, message: msg.LaneExistence) -> None:
+        stamp_ns, exists = nanoseconds(message.header), tuple(message.exists)
+        with self._changed:
+            if stamp_ns in self._answers:
+                self._answers[stamp_ns].exists = exists
+            else:
+                self._exists[stamp_ns] = exists
+            self._changed.notify_all()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        prefix = f"{self.detector.removeprefix('/')}: "
+        ours = {
+            status.name.removeprefix(prefix): status
+            for status in message.status
+            if status.name.startswith(prefix)
+        }
+        with self._changed:
+            self._statuses.update(ours)
+            self._changed.notify_all()
+
+
+def nanoseconds(header: Header) -> int:
+    """The stamp of a header."""
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
