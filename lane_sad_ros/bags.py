@@ -150,7 +150,7 @@ class ImageTopic:
 
 
 @dataclass(frozen=True)
-class Topic:
+class TopicInfo:
     """A topic of a bag.
 
     type: such as sensor_msgs/msg/Image. latched: whether who subscribes later receives its last
@@ -187,16 +187,16 @@ class Recorded:
         return dataclasses.replace(self, data=bytes(data))
 
 
-def topics(path: str | os.PathLike[str]) -> tuple[Topic, ...]:
+def topics(path: str | os.PathLike[str]) -> tuple[TopicInfo, ...]:
     """The topics of a bag, by name; of a rosbag1 those whose type is also one of ROS 2's.
 
     Raises BagError.
     """
-    found: dict[str, Topic] = {}
+    found: dict[str, TopicInfo] = {}
     with _reading(Path(path)) as reader:
         for connection in _convertible(reader):
             before = found.get(connection.topic)
-            found[connection.topic] = Topic(
+            found[connection.topic] = TopicInfo(
                 connection.topic,
                 connection.msgtype,
                 connection.msgcount + (before.count if before else 0),

@@ -255,7 +255,7 @@ def test_lane_messages_are_those_that_the_node_publishes():
 
 def test_topics_and_raw_messages_of_every_kind_of_bag(bag):
     (topic,) = bags.topics(bag)
-    assert topic == bags.Topic("/camera/image", "sensor_msgs/msg/Image", 3, latched=False)
+    assert topic == bags.TopicInfo("/camera/image", "sensor_msgs/msg/Image", 3, latched=False)
     messages = list(bags.recorded(bag, [topic.name]))
     assert list(bags.recorded(bag, ["/other"])) == []
     for index, (message, pixels) in enumerate(zip(messages, pictures(), strict=True)):

@@ -194,7 +194,7 @@ class BagPlayer:
     def _images(self) -> Any:
         return self._publishers[self._name or ""]
 
-    def _add(self, topic: bags.Topic) -> None:
+    def _add(self, topic: bags.TopicInfo) -> None:
         def mismatch(event: Any) -> None:
             words = qos.output_mismatch(publisher.topic_name, event, self._reliability)
             if topic.name == self._name:
