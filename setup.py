@@ -27,7 +27,7 @@ setup(
         "numpy>=1.24",
         "opencv-python-headless>=4.6,<5",
         "PyYAML>=5.4",
-        "rosbags>=0.10",
+        "rosbags>=0.11",
         "safetensors>=0.4",
         "torch>=2.4",
         "tqdm>=4.60",

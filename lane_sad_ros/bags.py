@@ -1,6 +1,7 @@
 """Bags without ROS: image topics read from them, lane topics written into them.
 
-Reads rosbag1 (.bag), and rosbag2 as a folder with its metadata.yaml or as one .db3 or .mcap file.
+Reads rosbag1 (.bag), and rosbag2 as a folder with its metadata.yaml or as one .db3 or .mcap file;
+also those that were cut short, as far as they go.
 Writes one .mcap or .db3 file, which `ros2 bag play`, RViz's and Foxglove's readers take as it is.
 """
 
@@ -9,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import re
 import struct
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from lane_sad_ros import bag_repair
 from lane_sad_ros.messages import Messages
 
 BAG_SUFFIXES = (".bag", ".db3", ".mcap")
@@ -97,58 +101,6 @@ def types() -> Typestore:
     return store
 
 
-class ImageTopic:
-    """The messages of one image topic of a bag, in the order of the recording.
-
-    Iterating gives (time of recording in nanoseconds, message); it may be done several times.
-    topic, type: its name, one of IMAGE_TYPES. count: of messages. rate: Hz, about.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], topic: str | None = None) -> None:
-        """topic: may be left out where the bag has one image topic only.
-
-        Raises BagError if the bag cannot be read or has no such topic.
-        """
-        self.path = Path(path)
-        with _reading(self.path) as reader:
-            counts: dict[str, int] = {}
-            kinds: dict[str, str] = {}
-            for connection in reader.connections:
-                if connection.msgtype in IMAGE_TYPES:
-                    kinds[connection.topic] = connection.msgtype
-                    counts[connection.topic] = counts.get(connection.topic, 0) + connection.msgcount
-            span = 1e-9 * (reader.end_time - reader.start_time)
-            others = sorted({connection.topic for connection in reader.connections})
-        known = ", ".join(
-            f"{name} ({kinds[name].rsplit('/', 1)[1]}, {counts[name]} messages)"
-            for name in sorted(kinds)
-        )
-        if not kinds:
-            held = f"its topics are {', '.join(others)}" if others else "it has no topics at all"
-            raise BagError(f"{self.path}: no image topic in this bag; {held}")
-        if topic is None:
-            filled = [name for name in kinds if counts[name]] or list(kinds)
-            if len(filled) > 1:
-                raise BagError(f"{self.path}: several image topics, name one of them: {known}")
-            topic = filled[0]
-        if topic not in kinds:
-            raise BagError(f"{self.path}: no image topic {topic}; the bag has {known}")
-        if not counts[topic]:
-            raise BagError(f"{self.path}: no message on {topic}")
-        self.topic = topic
-        self.type = kinds[topic]
-        self.count = counts[topic]
-        # Over the whole bag: the span of the topic alone would take reading all of it.
-        self.rate = (self.count - 1) / span if self.count > 1 and span > 0 else 1.0
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        is_ros1 = self.path.suffix == ".bag"
-        with _reading(self.path) as reader:
-            connections = [c for c in reader.connections if c.topic == self.topic]
-            for connection, time, data in reader.messages(connections):
-                yield time, _deserialize(data, connection, is_ros1)
-
-
 @dataclass(frozen=True)
 class TopicInfo:
     """A topic of a bag.
@@ -176,7 +128,13 @@ class Recorded:
 
     @property
     def stamp_ns(self) -> int:
-        """The stamp of a message that begins with a header, as `stamp_of` gives it."""
+        """The stamp of a message that begins with a header, nanoseconds.
+
+        Some drivers leave it at zero; the time of recording is the best there is then.
+        Raises BagError for a message too short to begin with one.
+        """
+        if len(self.data) < 12:
+            raise BagError(f"a message on {self.topic} of {len(self.data)} bytes has no header")
         seconds, nanoseconds = struct.unpack_from(_stamp_format(self.data), self.data, 4)
         return int(seconds) * 10**9 + int(nanoseconds) or self.time_ns
 
@@ -205,16 +163,112 @@ def topics(path: str | os.PathLike[str]) -> tuple[TopicInfo, ...]:
     return tuple(sorted(found.values(), key=lambda topic: topic.name))
 
 
-def recorded(path: str | os.PathLike[str], names: Collection[str]) -> Iterator[Recorded]:
-    """The messages of these topics, in the order of the recording. Raises BagError."""
+def recorded(
+    path: str | os.PathLike[str],
+    names: Collection[str],
+    start: int | None = None,
+    stop: int | None = None,
+) -> Iterator[Recorded]:
+    """The messages of these topics, in the order of the recording.
+
+    start, stop: only those recorded at start <= time < stop, nanoseconds.
+    Raises BagError; of a bag that was cut short when all messages that are left have been given.
+    """
     path = Path(path)
     with _reading(path) as reader:
         connections = [c for c in _convertible(reader) if c.topic in names]
-        # None at all would mean all of them to the reader.
-        for connection, time, data in reader.messages(connections) if connections else ():
-            if isinstance(reader, Reader1):
+        for connection, time, data in reader.messages(connections, start, stop):
+            if reader.is_ros1:
                 data = bytes(types().ros1_to_cdr(data, connection.msgtype))
             yield Recorded(connection.topic, time, bytes(data))
+        if reader.damage:
+            raise BagError(reader.damage)
+
+
+class Topic:
+    """The messages of one topic of a bag, in the order of the recording.
+
+    Iterating gives (time of recording in nanoseconds, message); it may be done several times. Of a
+    bag that was cut short, all messages that are left come first, then a BagError that says so.
+    topic, type: its name, one of the types asked for. count: of messages. rate: Hz, about.
+    """
+
+    _what = "topic"
+
+    def __init__(
+        self, path: str | os.PathLike[str], topic: str | None, kinds: Sequence[str]
+    ) -> None:
+        """kinds: types that will do. topic: None for the only topic of such a type.
+
+        Raises BagError if the bag cannot be read or has no such topic.
+        """
+        self.path = Path(path)
+        with _reading(self.path) as reader:
+            counts: Counter[str] = Counter()
+            types_of: dict[str, str] = {}
+            for connection in reader.connections:
+                types_of[connection.topic] = connection.msgtype
+                counts[connection.topic] += connection.msgcount
+            span = 1e-9 * (reader.end_time - reader.start_time)
+        fitting = [name for name in sorted(types_of) if types_of[name] in kinds]
+        known = ", ".join(
+            f"{name} ({types_of[name].rsplit('/', 1)[1]}, {counts[name]} messages)"
+            for name in fitting
+        )
+        if topic is None:
+            filled = [name for name in fitting if counts[name]] or fitting
+            if len(filled) > 1:
+                raise BagError(f"{self.path}: several {self._what}s, name one of them: {known}")
+            if filled:
+                topic = filled[0]
+        if topic is None or (topic not in types_of and not fitting):
+            held = f"its topics are {', '.join(sorted(types_of))}" if types_of else "it has none"
+            named = f" {topic}" if topic else ""
+            raise BagError(f"{self.path}: no {self._what}{named} in this bag; {held}")
+        if topic not in types_of:
+            raise BagError(f"{self.path}: no {self._what} {topic}; the bag has {known}")
+        if topic not in fitting:
+            raise BagError(
+                f"{self.path}: {topic} holds {types_of[topic]}, not {' or '.join(kinds)}"
+            )
+        if not counts[topic]:
+            raise BagError(f"{self.path}: no message on {topic}")
+        self.topic = topic
+        self.type = types_of[topic]
+        self.count = counts[topic]
+        # Over the whole bag: the span of the topic alone would take reading all of it.
+        self.rate = (self.count - 1) / span if self.count > 1 and span > 0 else 1.0
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for message in self.raw():
+            yield message.time_ns, self.parse(message)
+
+    def raw(self, start: int | None = None, stop: int | None = None) -> Iterator[Recorded]:
+        """The messages as they are stored; see `recorded`."""
+        return recorded(self.path, (self.topic,), start, stop)
+
+    def parse(self, message: Recorded) -> Any:
+        """The message that is stored so. Raises BagError if it is none of the topic's type."""
+        try:
+            return types().deserialize_cdr(message.data, self.type)
+        # Wrong bytes can surface as nearly anything out of the generated parsers.
+        except Exception as error:
+            raise BagError(
+                f"a message on {self.topic} is no {self.type} ({type(error).__name__}: {error})"
+            ) from error
+
+
+class ImageTopic(Topic):
+    """An image topic; its type is one of IMAGE_TYPES."""
+
+    _what = "image topic"
+
+    def __init__(self, path: str | os.PathLike[str], topic: str | None = None) -> None:
+        """topic: may be left out where the bag has one image topic only.
+
+        Raises BagError if the bag cannot be read or has no such topic.
+        """
+        super().__init__(path, topic, IMAGE_TYPES)
 
 
 class BagWriter:
@@ -255,15 +309,6 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
         os.replace(written, path)
 
 
-def stamp_of(message: Any, time_ns: int) -> int:
-    """The stamp of a message's header in nanoseconds, or the time of its recording.
-
-    Some drivers leave the stamp at zero; the time of recording is the best there is then.
-    """
-    stamp = message.header.stamp
-    return stamp.sec * 10**9 + stamp.nanosec or time_ns
-
-
 def _empty(name: str) -> Any:
     """A message with all fields zero; the classes of `types()` have no defaults of their own."""
     fields = types().fielddefs[name][1]
@@ -294,9 +339,9 @@ def _stamp_format(cdr: bytes) -> str:
     return "<iI" if cdr[1] & 1 else ">iI"
 
 
-def _convertible(reader: Reader1 | Reader2) -> list[Connection]:
+def _convertible(reader: _Joined) -> list[Any]:
     """The connections whose messages can be given as CDR."""
-    known = types().types if isinstance(reader, Reader1) else None
+    known = types().types if reader.is_ros1 else None
     return [c for c in reader.connections if known is None or c.msgtype in known]
 
 
@@ -308,22 +353,56 @@ def _is_latched(connection: Connection) -> bool:
 
 
 def _storage_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix in _STORAGE)
+    return sorted(
+        (file for file in folder.iterdir() if file.suffix in _STORAGE),
+        key=lambda file: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", file.name)],
+    )
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Readers of the files of one recording, one after the other.
+
+    damage: what is missing of it, one line; empty where nothing is.
+    """
+
+    readers: Sequence[Any]
+    damage: str
+
+    @property
+    def is_ros1(self) -> bool:
+        return isinstance(self.readers[0], Reader1)
+
+    @property
+    def connections(self) -> list[Any]:
+        return [connection for reader in self.readers for connection in reader.connections]
+
+    @property
+    def start_time(self) -> int:
+        return int(min(reader.start_time for reader in self.readers))
+
+    @property
+    def end_time(self) -> int:
+        return int(max(reader.end_time for reader in self.readers))
+
+    def messages(
+        self, connections: Sequence[Any], start: int | None = None, stop: int | None = None
+    ) -> Iterator[tuple[Any, int, bytes]]:
+        wanted = {id(connection) for connection in connections}
+        for reader in self.readers:
+            own = [connection for connection in reader.connections if id(connection) in wanted]
+            if own:
+                yield from reader.messages(own, start, stop)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Reader1 | Reader2]:
+def _reading(path: Path) -> Iterator[_Joined]:
     """An open reader; whatever goes wrong with the bag while it is used is a BagError."""
     if not path.exists():
         raise BagError(f"{path}: no such bag")
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise BagError(
-            f"{path}: no metadata.yaml beside {_storage_files(path)[0].name}; name that file, or "
-            f"run ros2 bag reindex {path}"
-        )
     try:
-        with Reader1(path) if path.suffix == ".bag" else Reader2(path) as reader:
-            yield reader
+        with ExitStack() as stack:
+            yield _open(path, stack)
     except (BagError, GeneratorExit):
         raise
     # A damaged file can surface as nearly anything out of the parsers of three formats.
@@ -335,12 +414,33 @@ def _reading(path: Path) -> Iterator[Reader1 | Reader2]:
         ) from error
 
 
-@functools.cache
-def _ros1_types() -> Typestore:
-    return get_typestore(Stores.ROS1_NOETIC)
-
-
-def _deserialize(data: bytes, connection: Connection, is_ros1: bool) -> Any:
-    if is_ros1:
-        return _ros1_types().deserialize_ros1(data, connection.msgtype)
-    return types().deserialize_cdr(data, connection.msgtype)
+def _open(path: Path, stack: ExitStack) -> _Joined:
+    """A reader of a bag, or of what is left of it."""
+    # A recorder writes metadata.yaml at its end; where it was killed there is none.
+    cut = path.is_dir() and not (path / "metadata.yaml").is_file()
+    if not (cut or bag_repair.has_log(path)):
+        try:
+            reader = Reader1(path) if path.suffix == ".bag" else Reader2(path)
+            return _Joined([stack.enter_context(reader)], "")
+        except Exception:
+            if path.suffix not in _STORAGE:
+                raise
+            with suppress(Exception):
+                left = stack.enter_context(bag_repair.recovered(path))
+                if any(connection.msgcount for connection in left.connections):
+                    return _Joined([left], f"{path}: {left.damage}")
+            raise
+    if not cut:
+        left = stack.enter_context(bag_repair.recovered(path))
+        return _Joined([left], left.damage and f"{path}: {left.damage}")
+    parts: list[_Joined] = []
+    unread: list[str] = []
+    for file in _storage_files(path):
+        try:
+            parts.append(_open(file, stack))
+        except Exception as error:
+            unread.append(f"{file}: cannot be read ({' '.join(str(error).split())})")
+    if not parts:
+        raise BagError("; ".join(unread))
+    damage = [part.damage for part in parts if part.damage] + unread
+    return _Joined([reader for part in parts for reader in part.readers], "; ".join(damage))

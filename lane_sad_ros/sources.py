@@ -232,13 +232,14 @@ class _Bag(FrameSource):
         is_raw = self._messages.type == bags.IMAGE_TYPES[0]
         convert = frame_from_image if is_raw else frame_from_compressed
         try:
-            for index, (time, message) in enumerate(self._messages):
+            for index, recorded in enumerate(self._messages.raw()):
                 try:
+                    message = self._messages.parse(recorded)
                     image = bgr_from_frame(convert(message))
                 except ValueError as error:
                     self._bad(f"{self.path}: {self._messages.topic} message {index}: {error}")
                     continue
-                stamp_ns = bags.stamp_of(message, time)
+                stamp_ns = recorded.stamp_ns
                 yield SourceFrame(stamp_ns, f"{index:06d}", image, message.header.frame_id)
         except bags.BagError as error:
             self._bad(str(error))

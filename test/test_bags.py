@@ -194,10 +194,6 @@ def test_a_bag_cut_short_is_one_line_that_names_it(tmp_path, ending, share):
 def test_what_is_no_bag_is_one_line_that_names_it(tmp_path):
     with pytest.raises(bags.BagError, match="missing.mcap: no such bag"):
         bags.ImageTopic(tmp_path / "missing.mcap")
-    folder = write_folder(tmp_path / "a", StoragePlugin.SQLITE3)
-    (folder / "metadata.yaml").unlink()
-    with pytest.raises(bags.BagError, match=r"no metadata.yaml beside a\.db3"):
-        bags.ImageTopic(folder)
     (tmp_path / "text.db3").write_text("hello, I am no database " * 100)
     with pytest.raises(bags.BagError, match="text.db3: not a whole bag"):
         bags.ImageTopic(tmp_path / "text.db3")

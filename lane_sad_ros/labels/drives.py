@@ -509,14 +509,15 @@ class _Recording(LabelledDrive):
 
     def _passed_on(self, topic: bags.ImageTopic) -> Iterator[tuple[int, str, EncodedImage]]:
         try:
-            for index, (time, message) in enumerate(topic):
+            for index, recorded in enumerate(topic.raw()):
                 name = f"{index:06d}"
                 try:
+                    message = topic.parse(recorded)
                     image = encoded(message.data.tobytes(), f"{self.name}: {name}")
-                except SourceError as error:
+                except ValueError as error:
                     self.on_bad(str(error))
                     continue
-                yield bags.stamp_of(message, time), name, image
+                yield recorded.stamp_ns, name, image
         except bags.BagError as error:
             self.on_bad(str(error))
 
