@@ -331,6 +331,9 @@ _messages = Messages(lambda name: types().types[name], _empty, np.asarray)
 header = _messages.header
 lane_array = _messages.lane_array
 lane_existence = _messages.lane_existence
+ego_lane = _messages.ego_lane
+point_cloud = _messages.point_cloud
+markers = _messages.markers
 jpeg = _messages.jpeg
 
 

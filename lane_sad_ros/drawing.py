@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.lanes import Lane, Lanes
 
 Image = NDArray[np.uint8]
@@ -23,10 +24,12 @@ Colour = tuple[int, int, int]
 _LEFT: tuple[Colour, ...] = ((255, 200, 40), (115, 190, 0), (200, 114, 0))
 _RIGHT: tuple[Colour, ...] = ((0, 159, 255), (200, 110, 220), (66, 228, 240))
 _MIDDLE: Colour = (255, 255, 255)
-_EGO_FILL: Colour = (150, 220, 120)
+EGO_COLOUR: Colour = (150, 220, 120)
+"""Of the ego lane between its borders, BGR."""
 _CASING: Colour = (20, 20, 20)
 _FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws between pixels with
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_STRAIGHT = 3000.0  # metres of radius from which on a lane looks straight
 
 
 def slot_colour(slot: int, slots: int) -> Colour:
@@ -55,11 +58,40 @@ def slot_label(slot: int, slots: int) -> str:
     return f"R{slot - (slots + 1) // 2 + 1}"
 
 
-def draw_lanes(image: Image, lanes: Lanes, *, copy: bool = True) -> Image:
+def opacity(probability: float) -> float:
+    """How opaque a lane of this probability is drawn, 0.25 to 1."""
+    return float(np.clip(0.25 + 0.75 * probability, 0.25, 1.0))
+
+
+def ego_words(ego: EgoLane) -> list[str]:
+    """The figures of a valid ego lane: offset, width, heading and radius, a few words each."""
+    bend = f"radius {1 / abs(ego.curvature):.0f} m {_side(ego.curvature)}"
+    return [
+        f"offset {abs(ego.lateral_offset):.2f} m {_side(ego.lateral_offset)}",
+        f"width {ego.width:.2f} m",
+        f"heading {abs(math.degrees(ego.heading)):.1f} deg {_side(ego.heading)}",
+        bend if abs(ego.curvature) * _STRAIGHT > 1 else "straight",
+    ]
+
+
+def _side(value: float) -> str:
+    return "left" if value > 0 else "right"
+
+
+def draw_lanes(
+    image: Image,
+    lanes: Lanes,
+    *,
+    ego: EgoLane | None = None,
+    rate: float | None = None,
+    copy: bool = True,
+) -> Image:
     """Draw lanes and their existence flags on an image.
 
     image: H×W×3 uint8 BGR. It may have another size than the one `lanes` refers to: points are
         scaled.
+    ego: the ego lane, whose figures stand below the flags where it is valid.
+    rate: frames per second, to be told there too.
     copy: leave `image` as it is and draw on a copy; false draws into `image` and returns it.
 
     Every lane that exists is a line that narrows with the distance and fades with its
@@ -88,7 +120,10 @@ def draw_lanes(image: Image, lanes: Lanes, *, copy: bool = True) -> Image:
             is_ego = lane.slot in (left, right)
             colour = slot_colour(lane.slot, slots)
             _draw_line(canvas, lines[lane.slot], colour, lane.probability, is_ego)
-    _draw_legend(canvas, lanes.lanes)
+    words = ego_words(ego) if ego is not None and ego.valid else []
+    if rate is not None:
+        words.append(f"{rate:.1f} Hz")
+    _draw_legend(canvas, lanes.lanes, words)
     return canvas
 
 
@@ -164,7 +199,7 @@ def _draw_line(
     share = np.clip(line[:, 1] / height, 0.0, 1.0) ** 2
     half = 0.5 * near * (0.3 + 0.7 * share)
     outlines = [(_ribbon(line, half + casing), _CASING), (_ribbon(line, half), colour)]
-    _paint(canvas, outlines, alpha=float(np.clip(0.25 + 0.75 * probability, 0.25, 1.0)))
+    _paint(canvas, outlines, alpha=opacity(probability))
 
 
 def _ribbon(line: NDArray[np.float64], half: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -184,7 +219,7 @@ def _fill_between(canvas: Image, left: NDArray[np.float64], right: NDArray[np.fl
     rows = np.linspace(top, bottom, 48)
     left_side = np.stack([np.interp(rows, left[:, 1], left[:, 0]), rows], axis=1)
     right_side = np.stack([np.interp(rows, right[:, 1], right[:, 0]), rows], axis=1)
-    _paint(canvas, [(np.concatenate([left_side, right_side[::-1]]), _EGO_FILL)], alpha=0.2)
+    _paint(canvas, [(np.concatenate([left_side, right_side[::-1]]), EGO_COLOUR)], alpha=0.2)
 
 
 def _down_the_side(line: NDArray[np.float64], canvas: Image) -> NDArray[np.float64]:
@@ -215,8 +250,11 @@ def _paint(canvas: Image, outlines: list[tuple[NDArray[np.float64], Colour]], al
     part[:] = cv2.addWeighted(layer, alpha, part, 1 - alpha, 0)
 
 
-def _draw_legend(canvas: Image, lanes: Sequence[Lane]) -> None:
-    """One cell for each slot, from left to right: a disc, full if the lane exists; name; chance."""
+def _draw_legend(canvas: Image, lanes: Sequence[Lane], words: Sequence[str]) -> None:
+    """One cell for each slot, from left to right: a disc, full if the lane exists; name; chance.
+
+    The words stand in a strip below.
+    """
     height, width = canvas.shape[:2]
     cell = min(width / (len(lanes) + 0.5), width / 11, 220.0)
     font_scale = cell / 205
@@ -226,7 +264,7 @@ def _draw_legend(canvas: Image, lanes: Sequence[Lane]) -> None:
     strip = canvas[top : top + strip_height, left : left + round(cell * len(lanes))]
     if strip_height < 6 or strip.size == 0:
         return  # too small a picture to read anything
-    strip[:] = cv2.addWeighted(strip, 0.3, np.full_like(strip, 16), 0.7, 0)
+    _darken(strip)
     for index, lane in enumerate(lanes):
         colour = slot_colour(lane.slot, len(lanes)) if lane.exists else (130, 130, 130)
         centre = (round((index + 0.13) * cell), strip_height // 2)
@@ -236,3 +274,19 @@ def _draw_legend(canvas: Image, lanes: Sequence[Lane]) -> None:
         origin = (round((index + 0.26) * cell), round(strip_height / 2 + font_scale * 10))
         ink = (245, 245, 245) if lane.exists else (150, 150, 150)
         cv2.putText(strip, text, origin, _FONT, font_scale, ink, thickness, cv2.LINE_AA)
+    if words:
+        text = "   ".join(words)
+        (wide, _), _ = cv2.getTextSize(text, _FONT, font_scale, thickness)
+        font_scale *= min(1.0, 0.98 * width / wide)
+        wide = round(min(wide, 0.98 * width))
+        edge = round(cell * 0.06)
+        left, top = max(0, (width - wide) // 2), top + strip_height + 1
+        _darken(canvas[top : top + strip_height, max(0, left - edge) : left + wide + edge])
+        origin = (left, round(top + strip_height / 2 + font_scale * 10))
+        cv2.putText(
+            canvas, text, origin, _FONT, font_scale, (245, 245, 245), thickness, cv2.LINE_AA
+        )
+
+
+def _darken(part: Image) -> None:
+    part[:] = cv2.addWeighted(part, 0.3, np.full_like(part, 16), 0.7, 0)

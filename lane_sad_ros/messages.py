@@ -7,6 +7,7 @@ how empty messages and arrays of numbers are made; `Messages` is told how. `ros/
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros import drawing
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.lanes import Lane, Lanes
+
+POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("score", "f4"), ("lane", "u4")])
+"""A point of the cloud of `Messages.point_cloud`, 20 bytes."""
+
+_LINE = 0.15  # metres: as wide as the painted ones
+_MIDDLE = 0.08  # metres, of the line in the middle of the ego lane
+_AHEAD = 40.0  # metres that it reaches forward
+_TEXT = 0.9  # metres, the height of letters
+_TEXT_AHEAD = 8.0  # metres, where the ego lane's figures stand
+_LINE_STRIP, _TEXT_FACING, _ADD, _DELETE = 4, 9, 0, 2  # of visualization_msgs/Marker
+_FLOAT32, _UINT32 = 7, 6  # of sensor_msgs/PointField
 
 
 class Messages:
@@ -67,6 +81,91 @@ class Messages:
             probability=self._numbers(probability),
         )
 
+    def ego_lane(self, ego: EgoLane, header: Any) -> Any:
+        """A lane_sad_ros/EgoLane. header: with the stamp of the image and the ground frame."""
+        return self._find("lane_sad_ros/msg/EgoLane")(
+            header=header,
+            valid=ego.valid,
+            left_seen=ego.left_seen,
+            right_seen=ego.right_seen,
+            width=ego.width,
+            lateral_offset=ego.lateral_offset,
+            heading=ego.heading,
+            curvature=ego.curvature,
+        )
+
+    def point_cloud(self, lanes: Lanes, header: Any) -> Any:
+        """The lanes' points on the road, those that are finite, as a sensor_msgs/PointCloud2.
+
+        Fields: x, y, z in metres, score, and the id of the lane. header: with the ground frame.
+        """
+        cloud = _cloud(lanes)
+        field = self._find("sensor_msgs/msg/PointField")
+        assert POINT.fields is not None
+        return self._find("sensor_msgs/msg/PointCloud2")(
+            header=header,
+            height=1,
+            width=len(cloud),
+            fields=[
+                field(
+                    name=name,
+                    offset=offset,
+                    datatype=_UINT32 if kind.kind == "u" else _FLOAT32,
+                    count=1,
+                )
+                for name, (kind, offset, *_) in POINT.fields.items()
+            ],
+            is_bigendian=sys.byteorder == "big",
+            point_step=POINT.itemsize,
+            row_step=POINT.itemsize * len(cloud),
+            data=self._numbers(cloud.view(np.uint8)),
+            is_dense=True,
+        )
+
+    def markers(
+        self, lanes: Lanes, ego: EgoLane | None, header: Any, lifetime: float, namespace: str = ""
+    ) -> Any:
+        """The lanes on the road for RViz and Foxglove, as a visualization_msgs/MarkerArray.
+
+        header: with the ground frame. lifetime: seconds after which a marker that was not renewed
+        vanishes. namespace: of the camera.
+
+        Each slot has one marker, a line in the overlay's colour that fades with its probability;
+        its id is the slot. That of an absent lane deletes it. The same for the middle of the ego
+        lane and its figures.
+        """
+        prefix = f"{namespace}/" if namespace else ""
+        markers = []
+        for lane in lanes.lanes:
+            line = _line(lane)
+            marker = self._marker(header, f"{prefix}lanes", lane.slot, lifetime)
+            markers.append(marker)
+            if len(line) < 2:
+                marker.action = _DELETE
+                continue
+            colour = drawing.slot_colour(lane.slot, len(lanes.lanes))
+            self._make_line(marker, line, _LINE, colour, drawing.opacity(lane.probability))
+        middle = self._marker(header, f"{prefix}ego_lane", 0, lifetime)
+        text = self._marker(header, f"{prefix}ego_lane", 1, lifetime)
+        if ego is not None and ego.valid:
+            self._make_line(
+                middle,
+                _middle(ego, np.arange(0, _AHEAD + 1, 2.0)),
+                _MIDDLE,
+                drawing.EGO_COLOUR,
+                0.9,
+            )
+            text.type = _TEXT_FACING
+            text.text = "\n".join(drawing.ego_words(ego)[:2])
+            text.scale.z = _TEXT
+            place = text.pose.position
+            place.x, place.y, _ = _middle(ego, np.array([_TEXT_AHEAD]))[0].tolist()
+            place.z = _TEXT
+            self._colour(text, (255, 255, 255), 1.0)
+        else:
+            middle.action = text.action = _DELETE
+        return self._find("visualization_msgs/msg/MarkerArray")(markers=[*markers, middle, text])
+
     def image(self, pixels: NDArray[np.uint8], encoding: str, header: Any) -> Any:
         """A sensor_msgs/Image of H×W or H×W×C bytes."""
         height, width = pixels.shape[:2]
@@ -89,6 +188,36 @@ class Messages:
             data=self._numbers(np.asarray(data, np.uint8).reshape(-1)),
         )
 
+    def _marker(self, header: Any, namespace: str, number: int, lifetime: float) -> Any:
+        """A marker with what all have, that adds nothing yet."""
+        marker = self._empty("visualization_msgs/msg/Marker")
+        marker.header = header
+        marker.ns = namespace
+        marker.id = number
+        marker.action = _ADD
+        marker.pose.orientation.w = 1.0
+        marker.lifetime.sec = int(lifetime)
+        marker.lifetime.nanosec = int(1e9 * (lifetime % 1.0))
+        return marker
+
+    def _make_line(
+        self,
+        marker: Any,
+        line: NDArray[Any],
+        width: float,
+        colour: drawing.Colour,
+        alpha: float,
+    ) -> None:
+        point = self._find("geometry_msgs/msg/Point")
+        marker.type = _LINE_STRIP
+        marker.scale.x = width
+        marker.points = [point(x=x, y=y, z=z) for x, y, z in line.tolist()]
+        self._colour(marker, colour, alpha)
+
+    def _colour(self, marker: Any, bgr: drawing.Colour, alpha: float) -> None:
+        marker.color.b, marker.color.g, marker.color.r = (part / 255 for part in bgr)
+        marker.color.a = alpha
+
     def _lane(self, lane: Lane, name: str) -> Any:
         point = self._find("geometry_msgs/msg/Point32")
         ground = [] if lane.ground is None else lane.ground.tolist()
@@ -103,6 +232,36 @@ class Messages:
             score=score,
             ground=[point(x=x, y=y, z=z) for x, y, z in ground],
         )
+
+
+def _line(lane: Lane) -> NDArray[np.float32]:
+    """The points of a lane that lie on the road, N×3; none of an absent lane."""
+    if not lane.exists or lane.ground is None:
+        return np.zeros((0, 3), np.float32)
+    return lane.ground[np.isfinite(lane.ground).all(axis=1)]
+
+
+def _middle(ego: EgoLane, x: NDArray[Any]) -> NDArray[np.float64]:
+    """The middle of the ego lane at distances N forward, N×3 on the road: its second order."""
+    slope, stretch = -np.tan(ego.heading), 1 / np.cos(ego.heading)
+    bend = ego.curvature * stretch**3
+    y = -ego.lateral_offset * stretch + slope * x + bend * x * x / 2
+    return np.stack([x, y, np.zeros_like(x)], axis=1)
+
+
+def _cloud(lanes: Lanes) -> NDArray[Any]:
+    """All lanes' points on the road, N of `POINT`."""
+    parts = [np.zeros(0, POINT)]
+    for lane in lanes.present:
+        if lane.ground is None:
+            continue
+        on_road = np.isfinite(lane.ground).all(axis=1)
+        part = np.zeros(int(on_road.sum()), POINT)
+        part["x"], part["y"], part["z"] = lane.ground[on_road].T
+        part["score"] = lane.points[on_road, 2]
+        part["lane"] = lane.slot
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def lanes_from_message(message: Any) -> Lanes:

@@ -121,6 +121,7 @@ def _imports(folder: str) -> set[str]:
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
+    "tf2_ros": "tf2_ros_py",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
     "rosbags": None,

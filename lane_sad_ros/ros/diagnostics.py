@@ -21,14 +21,16 @@ STAGES = (
     "preprocess",
     "network",
     "decode",
+    "road",
     "publish",
     "pictures",
     "total",
     "stamp to output",
 )
-"""wait: from the receipt of a frame to its turn. convert: message to pixels. publish: lanes and
-existence. pictures: overlay and segmentation. total: from the receipt until lanes are out. stamp to
-output: from the image's stamp until lanes are out, by the node's clock."""
+"""wait: from the receipt of a frame to its turn. convert: message to pixels. road: tracking, ground
+and ego lane. publish: all but pictures. pictures: overlay and segmentation. total: from the receipt
+until lanes are out. stamp to output: from the image's stamp until lanes are out, by the node's
+clock."""
 
 _LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 OK, WARN, ERROR = range(3)
@@ -96,6 +98,9 @@ class CameraMonitor:
         self._bad_frames = Window()
         self._failures = Window()
         self._last_words = ""
+        self._without_ground: Counter[str] = Counter()
+        self._no_ground = Window()
+        self._ground = ""
         self._latencies = {stage: Window() for stage in STAGES}
 
     def received(self, now: float) -> None:
@@ -143,6 +148,24 @@ class CameraMonitor:
             self._processed.add(now)
             self._found.add(now, lanes_found)
             self._batch.add(now, batch)
+
+    def on_ground(self, source: str) -> None:
+        """The lanes of a frame lie on the road, by a calibration from `source`."""
+        with self._lock:
+            self._ground = source
+
+    def no_ground(self, now: float, reason: str, words: str, wanted: bool) -> None:
+        """The lanes of a frame stay in pixels. wanted: whether that is a problem."""
+        with self._lock:
+            self._without_ground[reason] += 1
+            self._ground = words
+            if wanted:
+                self._no_ground.add(now)
+
+    def rate(self, now: float) -> float:
+        """Frames per second that were processed lately."""
+        with self._lock:
+            return len(self._processed.values(now)) / self._span(now)
 
     def took(self, now: float, stages: Mapping[str, float]) -> None:
         """What a frame cost; seconds by name of `STAGES`."""
@@ -193,6 +216,9 @@ class CameraMonitor:
         lost = int(sum(self._lost.values(now)))
         if lost:
             report.add(WARN, f"{lost} frame(s) lost on the way lately: {hint}")
+        without = len(self._no_ground.values(now))
+        if without:
+            report.add(WARN, f"{without} frame(s) lately without ground points: {self._ground}")
         processed = self._found.values(now)
         if self._unheard.values(now) and not processed:
             report.add(OK, "nobody subscribed, nothing computed")
@@ -200,7 +226,7 @@ class CameraMonitor:
             report.add(OK, f"no lanes in the last {len(processed)} frame(s)")
 
     def _values(self, now: float, topic: str, publishers: int) -> dict[str, str]:
-        span = max(min(WINDOW, now - self._started), 1e-9)
+        span = self._span(now)
         values = {
             "topic": topic,
             "publishers": str(publishers),
@@ -212,6 +238,11 @@ class CameraMonitor:
             "frames failed": str(self._counts["failed"]),
             "frames bad": str(self._bad.total()),
             **{f"frames bad: {reason}": str(count) for reason, count in self._bad.items()},
+            **{
+                f"frames without ground: {reason}": str(count)
+                for reason, count in self._without_ground.items()
+            },
+            "ground": self._ground or "no frame yet",
             "rate in [Hz]": f"{len(self._received.values(now)) / span:.2f}",
             "rate out [Hz]": f"{len(self._processed.values(now)) / span:.2f}",
             "age of last frame [s]": (
@@ -225,6 +256,10 @@ class CameraMonitor:
         for stage, window in self._latencies.items():
             values.update(_latency(stage, window.values(now)))
         return values
+
+    def _span(self, now: float) -> float:
+        """The seconds that windows look back."""
+        return max(min(WINDOW, now - self._started), 1e-9)
 
 
 class Throttle:

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from lane_sad_ros.messages import Messages, lanes_from_message
 
 __all__ = [
+    "ego_lane",
     "header",
     "image_message",
     "jpeg_message",
     "lane_array",
     "lane_existence",
     "lanes_from_message",
+    "markers",
     "message_class",
+    "point_cloud",
 ]
 
 
@@ -50,5 +53,8 @@ _messages = Messages(message_class, _empty, _numbers)
 header = _messages.header
 lane_array = _messages.lane_array
 lane_existence = _messages.lane_existence
+ego_lane = _messages.ego_lane
+point_cloud = _messages.point_cloud
+markers = _messages.markers
 image_message = _messages.image
 jpeg_message = _messages.jpeg

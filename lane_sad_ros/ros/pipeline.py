@@ -16,10 +16,13 @@ from std_msgs.msg import Header
 
 from lane_sad_ros.detection import Detection, Frame, LaneDetector
 from lane_sad_ros.images import BadImage, frame_from_compressed, frame_from_image
+from lane_sad_ros.road import Road
+from lane_sad_ros.ros.calibration import NoGround
 from lane_sad_ros.ros.camera import Camera, Warn
 from lane_sad_ros.ros.diagnostics import ERROR, Report
 from lane_sad_ros.ros.newest import NewestFrames, Received
 from lane_sad_ros.ros.parameters import FROM_WEIGHTS, Settings
+from lane_sad_ros.ros.transforms import Transforms
 
 
 @dataclasses.dataclass
@@ -47,12 +50,21 @@ class Pipeline:
         self._node = node
         self._warn = warn
         self._settings = settings
+        if settings.camera_height > 0 and len(settings.cameras) > 1:
+            raise ValueError(
+                f"camera_height is {settings.camera_height:g}: that is how one camera is mounted, "
+                f"not {' and '.join(settings.cameras)}; set it to 0 and let TF connect the frames "
+                f"of the cameras with {settings.base_frame}"
+            )
         self._detector = _load(settings)
         self._apply_thresholds()
         self._newest = NewestFrames()
         self._worker: threading.Thread | None = None
         self._busy: tuple[str, float] | None = None
-        self.cameras = {name: Camera(node, name, settings, warn) for name in settings.cameras}
+        self._transforms = Transforms(node)
+        self.cameras = {
+            name: Camera(node, name, settings, self._transforms, warn) for name in settings.cameras
+        }
 
     def start(self) -> None:
         """Subscribes to the cameras and begins to work."""
@@ -69,17 +81,20 @@ class Pipeline:
         for the caller to destroy.
         """
         self._newest.close()
-        subscriptions = [camera.close() for camera in self.cameras.values()]
+        subscriptions = [closed for camera in self.cameras.values() for closed in camera.close()]
         ended = True
         if self._worker is not None:
             self._worker.join(timeout)
             ended = not self._worker.is_alive()
-        return ended, [subscription for subscription in subscriptions if subscription is not None]
+        subscriptions += self._transforms.close()
+        return ended, subscriptions
 
     def apply(self, settings: Settings) -> None:
         """Takes over the parameters that may change at any time."""
         self._settings = settings
         self._apply_thresholds()
+        for camera in self.cameras.values():
+            camera.apply(settings)
 
     def report(self, report: Report, now: float) -> None:
         """Adds what the detector is and does to the node's status."""
@@ -112,16 +127,11 @@ class Pipeline:
         segmentation = any(job.camera.segmentation_heard for job in jobs)
         done = self._detect(jobs, segmentation)
         self._enter("publishing")
-        for job, detection in done:
-            self._publish(job, detection, len(done))
-        for job, detection in done:
+        roads = [self._publish(job, detection, len(done)) for job, detection in done]
+        for (job, detection), road in zip(done, roads, strict=True):
             began = time.monotonic()
             job.camera.publish_pictures(
-                job.frame,
-                detection,
-                self._detector.layout,
-                self._settings.overlay_quality,
-                job.header,
+                job.frame, road, detection.segmentation, self._detector.layout, job.header
             )
             ended = time.monotonic()
             job.camera.monitor.took(ended, {"pictures": ended - began})
@@ -159,19 +169,39 @@ class Pipeline:
             return []
         return list(zip(jobs, detections, strict=True))
 
-    def _publish(self, job: _Job, detection: Detection, batch: int) -> None:
+    def _publish(self, job: _Job, detection: Detection, batch: int) -> Road:
         began = time.monotonic()
-        job.camera.publish_lanes(detection, self._detector.layout, job.header)
+        road = self._understand(job, detection)
+        understood = time.monotonic()
+        job.camera.publish_lanes(road, self._detector.layout, job.header)
         ended = time.monotonic()
         job.stages.update(detection.stages)
-        job.stages["publish"] = ended - began
+        job.stages["road"] = understood - began
+        job.stages["publish"] = ended - understood
         job.stages["total"] = ended - job.received.time
         stamp = Time.from_msg(job.header.stamp)
         if stamp.nanoseconds:
             age = self._node.get_clock().now().nanoseconds - stamp.nanoseconds
             job.stages["stamp to output"] = age * 1e-9
         job.camera.monitor.took(ended, job.stages)
-        job.camera.monitor.processed(ended, len(detection.lanes.present), batch)
+        job.camera.monitor.processed(ended, len(road.lanes.present), batch)
+        return road
+
+    def _understand(self, job: _Job, detection: Detection) -> Road:
+        """The road that the lanes of a frame tell of: on the ground where it is calibrated."""
+        camera, lanes = job.camera, detection.lanes
+        camera.road.projector = None
+        if camera.ground_heard:
+            try:
+                camera.road.projector = camera.calibration.projector(job.header, lanes.image_size)
+                camera.monitor.on_ground(camera.calibration.source)
+            except NoGround as error:
+                camera.monitor.no_ground(time.monotonic(), error.reason, str(error), error.wanted)
+                if error.wanted:
+                    self._warn(f"{camera.name} ground", f"no lanes on the road: {error}")
+        # Images without a stamp are as far apart as they arrive.
+        stamp_ns = Time.from_msg(job.header.stamp).nanoseconds or int(1e9 * job.received.time)
+        return camera.road.update(lanes, stamp_ns, ego=camera.ego_heard)
 
     def _bad(self, camera: Camera, reason: str, words: str) -> None:
         camera.monitor.bad(time.monotonic(), reason, words)

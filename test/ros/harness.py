@@ -87,6 +87,11 @@ def wait_until(condition: Callable[[], Any], what: str = "") -> Any:
     return value
 
 
+def _header(message: Any) -> Any:
+    """That of a message, or of an array's first marker."""
+    return message.header if hasattr(message, "header") else message.markers[0].header
+
+
 class Spinning:
     """A node whose callbacks run in a thread as long as the `with` block."""
 
@@ -159,7 +164,7 @@ class Client:
         """The message of a topic with this stamp, once it is there."""
 
         def find() -> Any:
-            headers = ((message.header, message) for message in list(self.received[topic]))
+            headers = ((_header(message), message) for message in list(self.received[topic]))
             return next((m for h, m in headers if (h.stamp.sec, h.stamp.nanosec) == stamp), None)
 
         return wait_until(find, f"the answer to the image of {stamp} on {topic}")

@@ -388,7 +388,7 @@ def test_what_nobody_listens_to_is_not_computed(start_node, client):
 
 
 def test_pictures(start_node, client, tiny_weights):
-    start_node(overlay_quality=100)
+    start_node(overlay_quality=100, tracking=False)
     overlay, jpeg = "/lane_detector/overlay", "/lane_detector/overlay/compressed"
     segmentation = "/lane_detector/segmentation"
     for kind, topic in ((Image, overlay), (CompressedImage, jpeg), (Image, segmentation)):
