@@ -30,6 +30,14 @@ _CASING: Colour = (20, 20, 20)
 _FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws between pixels with
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STRAIGHT = 3000.0  # metres of radius from which on a lane looks straight
+# The longest that figures of the ego lane and the rate become.
+_WIDEST = (
+    "offset 0.00 m right",
+    "width 0.00 m",
+    "heading 00.0 deg right",
+    "radius 0000 m right",
+    "000.0 Hz",
+)
 
 
 def slot_colour(slot: int, slots: int) -> Colour:
@@ -121,8 +129,7 @@ def draw_lanes(
             colour = slot_colour(lane.slot, slots)
             _draw_line(canvas, lines[lane.slot], colour, lane.probability, is_ego)
     words = ego_words(ego) if ego is not None and ego.valid else []
-    if rate is not None:
-        words.append(f"{rate:.1f} Hz")
+    words += [f"{rate:.1f} Hz"] if rate is not None else [""] * bool(words)
     _draw_legend(canvas, lanes.lanes, words)
     return canvas
 
@@ -275,17 +282,26 @@ def _draw_legend(canvas: Image, lanes: Sequence[Lane], words: Sequence[str]) -> 
         ink = (245, 245, 245) if lane.exists else (150, 150, 150)
         cv2.putText(strip, text, origin, _FONT, font_scale, ink, thickness, cv2.LINE_AA)
     if words:
-        text = "   ".join(words)
-        (wide, _), _ = cv2.getTextSize(text, _FONT, font_scale, thickness)
-        font_scale *= min(1.0, 0.98 * width / wide)
-        wide = round(min(wide, 0.98 * width))
-        edge = round(cell * 0.06)
-        left, top = max(0, (width - wide) // 2), top + strip_height + 1
-        _darken(canvas[top : top + strip_height, max(0, left - edge) : left + wide + edge])
-        origin = (left, round(top + strip_height / 2 + font_scale * 10))
-        cv2.putText(
-            canvas, text, origin, _FONT, font_scale, (245, 245, 245), thickness, cv2.LINE_AA
-        )
+        strip_top = top + strip_height + 1
+        _draw_words(canvas, words, strip_top, strip_height, font_scale, thickness)
+
+
+def _draw_words(
+    canvas: Image, words: Sequence[str], top: int, height: int, font_scale: float, thickness: int
+) -> None:
+    """A strip of words, each in a place that is as wide as it can get, so that none dances."""
+    widths = [
+        cv2.getTextSize(widest + "  ", _FONT, font_scale, thickness)[0][0]
+        for widest in _WIDEST[-len(words) :]
+    ]
+    shrink = min(1.0, 0.98 * canvas.shape[1] / sum(widths))
+    left = round((canvas.shape[1] - shrink * sum(widths)) / 2)
+    _darken(canvas[top : top + height, left : left + round(shrink * sum(widths))])
+    base = round(top + height / 2 + shrink * font_scale * 10)
+    for word, place in zip(words, np.cumsum([0, *widths[:-1]]), strict=True):
+        origin = (round(left + shrink * (place + 10 * font_scale)), base)
+        ink = (245, 245, 245)
+        cv2.putText(canvas, word, origin, _FONT, shrink * font_scale, ink, thickness, cv2.LINE_AA)
 
 
 def _darken(part: Image) -> None:
