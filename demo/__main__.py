@@ -114,6 +114,7 @@ def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str
         "image_reliability": "reliable",
         "exit_with_parent": True,
         "device": options.device,
+        "tracking": not options.no_track,
     }
     if options.weights:
         parameters["weights"] = str(Path(options.weights).resolve())
@@ -232,6 +233,9 @@ def _parser() -> argparse.ArgumentParser:
         default=20.0,
         metavar="S",
         help="of the rendered drive in seconds (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--no-track", action="store_true", help="lanes of each frame alone, not followed over time"
     )
     parser.add_argument(
         "--patience",
