@@ -70,6 +70,13 @@ ARGUMENTS = [
         "raw or compressed images. Empty: as in params_file.",
         ["", "raw", "compressed"],
     ),
+    _argument(
+        "image_reliability",
+        "",
+        "best_effort hears every camera, reliable loses no image of a reliable one. Empty: as in "
+        "params_file.",
+        ["", "best_effort", "reliable"],
+    ),
     _argument("weights", "", "Weights file (safetensors). Empty: as in params_file."),
     _argument("device", "", "auto, cpu, cuda or cuda:N. Empty: as in params_file."),
     _argument("params_file", str(PARAMS_FILE), "YAML file with the parameters of the node."),
@@ -129,7 +136,7 @@ def _detector(given: dict[str, str], environment: dict[str, str]) -> LifecycleNo
     params_file = _existing("params_file", given["params_file"])
     # Without it the node would outlive a ros2 launch that was ended by SIGTERM or SIGKILL.
     parameters: dict[str, Any] = {"exit_with_parent": True}
-    for name in ("weights", "device", "image_transport"):
+    for name in ("weights", "device", "image_transport", "image_reliability"):
         if given[name]:
             parameters[name] = given[name]
     if given["weights"]:

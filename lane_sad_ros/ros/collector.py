@@ -97,6 +97,11 @@ class Collector:
             return None
         return found
 
+    @property
+    def count(self) -> int:
+        """How many frames have been answered, by their stamps."""
+        return len(self._answers)
+
     def forget(self, stamp_ns: int) -> None:
         """So that `answer` gives what is answered to a frame with this stamp from now on."""
         with self._changed:

@@ -20,28 +20,36 @@ CALLER = "_LANE_SAD_CALLER"  # version and import path of the interpreter that h
 
 def start(module: str) -> int:
     """Runs `main` of a module, under the interpreter that was asked for; gives its exit code."""
-    program = Path(sys.argv[0])
-    _hand_over(program)
-    _take_over(program.name)
-    main: int = importlib.import_module(module).main()
-    return main
+    script = Path(sys.argv[0])
+    name = script.name
+    _hand_over(script)
+    _take_over(name)
+    try:
+        program = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"{name}: {error}; install it for {sys.executable}, which runs this, or set {CHOSEN} "
+            "to an interpreter that has it"
+        )
+    code: int = program.main()
+    return code
 
 
-def _hand_over(program: Path) -> None:
+def _hand_over(script: Path) -> None:
     """Goes on under the interpreter of LANE_SAD_PYTHON, if that is another one."""
     chosen = os.environ.pop(CHOSEN, "")
     if not chosen:
         return
     python = shutil.which(os.path.expanduser(chosen))
     if python is None:
-        sys.exit(f"{program.name}: {CHOSEN}={chosen} is not a Python interpreter")
+        sys.exit(f"{script.name}: {CHOSEN}={chosen} is not a Python interpreter")
     if os.path.abspath(python) == os.path.abspath(sys.executable):
         return
     os.environ[CALLER] = os.pathsep.join([_version(), *filter(os.path.isdir, sys.path[1:])])
     # The ROS 2 wheels of another environment have to set their own library path.
     os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     sys.stdout.flush()
-    os.execv(python, [python, str(program.absolute()), *sys.argv[1:]])
+    os.execv(python, [python, str(script.absolute()), *sys.argv[1:]])
 
 
 def _take_over(name: str) -> None:

@@ -74,6 +74,18 @@ class Pace:
         return max(start[0], until[0] - max(0, left_ns))
 
 
+def playable(path: Path, without: tuple[str, ...] = ()) -> list[bags.TopicInfo]:
+    """The topics of a bag that a running system does not have itself.
+
+    without: beginnings of the names of topics that are left out, too. Raises bags.BagError.
+    """
+    return [
+        topic
+        for topic in bags.topics(path)
+        if topic.name not in _OWN and not topic.name.startswith(without)
+    ]
+
+
 @dataclass(frozen=True)
 class BagFrame:
     """An image of a bag: its number from 0, and its message."""
@@ -87,7 +99,7 @@ class BagPlayer:
 
     node: publishes; its callbacks have to run, as the clock is one of them.
     images: the name of the topic whose messages are the frames; None: there are none.
-    without: beginnings of the names of topics that are not played.
+    without: as for `playable`.
     reliability: of all images, "reliable" or "best_effort". clock_rate: of /clock, Hz.
     Raises bags.BagError where the bag cannot be read.
 
@@ -116,9 +128,8 @@ class BagPlayer:
         self._problem = ""
         self._publishers: dict[str, Any] = {}
         self._image_publishers: list[Any] = []
-        for topic in bags.topics(path):
-            if topic.name not in _OWN and not topic.name.startswith(without):
-                self._add(topic)
+        for topic in playable(path, without):
+            self._add(topic)
         self._clock = node.create_publisher(Clock, "/clock", qos.output_qos(_DEPTH))
         self._publishing_clock = threading.Lock()  # or an older time could overtake a newer one
         node.create_timer(

@@ -69,6 +69,10 @@ def main(args: list[str] | None = None) -> int:
     def create(stop: process.Stop, arguments: list[str]) -> PlayerTask:
         options = _parser().parse_args(arguments)
         try:
+            if options.list:
+                for topic in bags.topics(options.bag):
+                    print(topic.name, topic.type, topic.count)
+                sys.exit(0)
             return PlayerTask(stop, options)
         except bags.BagError as error:
             print(f"bag_player: error: {error}", file=sys.stderr)
@@ -84,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Remappings and the like follow --ros-args.",
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help="file or folder")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the topics with their types and numbers of messages, and play nothing",
+    )
     parser.add_argument(
         "--rate", type=positive, default=1.0, metavar="N", help="times as fast (%(default)g)"
     )

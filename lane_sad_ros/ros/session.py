@@ -70,6 +70,42 @@ def check_alone(collector: Collector, domain: str) -> None:
         )
 
 
+def wait_for_detector(
+    collector: Collector,
+    check: Callable[[], None],
+    timeout: float,
+    ready: Callable[[], bool] = lambda: True,
+    missing: str = "",
+) -> None:
+    """Returns when an active detector is heard and `ready` holds, too.
+
+    check: is called now and then. missing: says why `ready` does not hold.
+    Raises SessionError if that takes more than `timeout` seconds, or cannot be any more.
+    """
+    deadline = time.monotonic() + timeout
+    while not (collector.matched and collector.heard and ready()):
+        collector.wait_for(lambda: collector.matched and collector.heard and ready(), GLANCE)
+        check()
+        check_configured(collector)
+        if collector.problem and not collector.matched:
+            raise SessionError(collector.problem)
+        if time.monotonic() > deadline:
+            if not collector.heard:
+                what = f"there is no detector {collector.detector}"
+            elif not collector.matched:
+                what = f"the detector does not publish {collector.topic}"
+            else:
+                what = missing
+            raise SessionError(f"waited {timeout:g} s in vain: {what}")
+
+
+def check_configured(collector: Collector) -> None:
+    """Raises SessionError where the detector says that it cannot be configured."""
+    status = collector.detector_status()
+    if status is not None and "cannot configure" in status.message:
+        raise SessionError(f"the node {status.message}")
+
+
 class Session(Generic[F]):
     """A player and a collector on one running detector.
 
@@ -100,18 +136,15 @@ class Session(Generic[F]):
 
         def ready() -> bool:
             # Its diagnostics tell whether the detector has found the player, too.
-            return collector.matched and player.matched and collector.told("publishers") > 0
+            return player.matched and collector.told("publishers") > 0
 
-        deadline = time.monotonic() + timeout
-        while not ready():
-            collector.wait_for(ready, GLANCE)
+        def check() -> None:
             self._check()
             if player.problem and not player.matched:
                 raise SessionError(player.problem)
-            if collector.problem and not collector.matched:
-                raise SessionError(collector.problem)
-            if time.monotonic() > deadline:
-                raise SessionError(f"{self._missing()} within {timeout:g} s")
+
+        missing = f"the detector does not subscribe to {player.topic}"
+        wait_for_detector(collector, check, timeout, ready, missing)
         self._ready = True
 
     def in_step(self, frames: Iterable[F]) -> Played[F]:
@@ -130,6 +163,7 @@ class Session(Generic[F]):
             except SessionError:
                 yield sent, None
                 raise
+            self._collector.forget(sent.stamp_ns)  # a later frame may have the same stamp
             before = sent, answer
             unanswered = 0 if answer or self._refused() else unanswered + 1
             self._bad = self._told_bad()
@@ -161,14 +195,6 @@ class Session(Generic[F]):
             raise
         yield from self._rest(pending)
 
-    def _missing(self) -> str:
-        """What is not there yet."""
-        if not self._collector.heard:
-            return f"no detector {self._collector.detector} was there"
-        if not self._collector.matched:
-            return f"the detector did not publish {self._collector.topic}"
-        return f"the detector did not subscribe to {self._player.topic}"
-
     def complaint(self) -> str:
         """What is known of why frames are not answered, to be put behind a sentence."""
         status = self._collector.camera_status()
@@ -183,7 +209,9 @@ class Session(Generic[F]):
         """
         answers = [self._collector.answer(sent.stamp_ns) for sent in pending]
         while any(answers):
-            yield pending.popleft(), answers.pop(0)
+            sent, answer = pending.popleft(), answers.pop(0)
+            self._collector.forget(sent.stamp_ns)
+            yield sent, answer
 
     def _rest(self, pending: deque[Sent[F]]) -> Played[F]:
         """Takes out everything, answered or not."""
@@ -221,8 +249,6 @@ class Session(Generic[F]):
 
     def _check(self) -> None:
         self._check_more()
-        status = self._collector.detector_status()
-        if status is not None and "cannot configure" in status.message:
-            raise SessionError(f"the node {status.message}")
+        check_configured(self._collector)
         if self._ready and not self._collector.matched:
             raise SessionError(f"nobody publishes {self._collector.topic} any more")

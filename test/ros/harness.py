@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -309,11 +309,16 @@ RECORDED_NS = 5_000_000  # after the stamp
 
 
 def write_bag(
-    path: Path, count: int = 3, stamps: Sequence[int] | None = None, truth: Lanes | None = None
+    path: Path,
+    count: int = 3,
+    stamps: Sequence[int] | None = None,
+    truth: Lanes | None = None,
+    encodings: Mapping[int, str] | None = None,
 ) -> Path:
     """`scene`s at 20 Hz, the camera_info of each, and on request the same true lanes for each.
 
     stamps: of the images, nanoseconds, where they are not as regular as their recording.
+    encodings: of some images by their numbers, instead of bgr8.
     """
     types = bags.types().types
     region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
@@ -324,7 +329,13 @@ def write_bag(
             header = bags.header(time_ns if stamps is None else stamps[index], "camera")
             pixels = scene(seed=index)
             image = types["sensor_msgs/msg/Image"](
-                header, 64, 128, "bgr8", 0, 3 * 128, pixels.reshape(-1)
+                header,
+                64,
+                128,
+                (encodings or {}).get(index, "bgr8"),
+                0,
+                3 * 128,
+                pixels.reshape(-1),
             )
             info = types["sensor_msgs/msg/CameraInfo"](
                 header,
