@@ -7,8 +7,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
+    from lane_sad_ros.detection import LaneDetector
 
 
 class CommandError(Exception):
@@ -22,6 +26,33 @@ def input_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         raise CommandError(str(error)) from error
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `make_detector` takes."""
+    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+    parser.add_argument("--engine", default="eager", help="how to compute (default: %(default)s)")
+    for name in ("existence", "point"):
+        parser.add_argument(
+            f"--{name}-threshold",
+            type=share,
+            metavar="P",
+            help=f"{name} threshold in [0, 1] instead of that of the weights",
+        )
+
+
+def make_detector(options: argparse.Namespace) -> LaneDetector:
+    """The detector of a command's options. Raises ValueError that says what is wrong with them."""
+    from lane_sad_ros.detection import LaneDetector
+
+    detector = LaneDetector.from_weights(
+        options.weights, device=options.device, engine=options.engine
+    )
+    detector.set_thresholds(existence=options.existence_threshold, point=options.point_threshold)
+    return detector
 
 
 @contextmanager

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lane_sad_ros import bags, outputs
-from lane_sad_ros.cli.common import CommandError, input_errors, positive, share
+from lane_sad_ros.cli.common import (
+    CommandError,
+    add_detector_options,
+    input_errors,
+    make_detector,
+    positive,
+)
 from lane_sad_ros.drawing import draw_lanes
 from lane_sad_ros.evaluation import culane, tusimple
 from lane_sad_ros.sources import (
@@ -26,7 +32,7 @@ from lane_sad_ros.sources import (
 )
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
-    from lane_sad_ros.detection import Detection, LaneDetector
+    from lane_sad_ros.detection import Detection
 
 Sink = Callable[[SourceFrame, "Detection"], None]
 TOPICS = "/lane_detector"
@@ -64,11 +70,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("input", metavar="INPUT")
     parser.add_argument("--output", required=True, metavar="OUT", help="file or folder to write")
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
-    )
-    parser.add_argument("--engine", default="eager", help="how to compute (default: %(default)s)")
+    add_detector_options(parser)
     parser.add_argument("--topic", help="image topic of a bag that has several")
     parser.add_argument(
         "--rate",
@@ -77,13 +79,6 @@ def add_parser(commands: Any) -> None:
         metavar="HZ",
         help="for the stamps of a folder's images (default: %(default)g)",
     )
-    for name in ("existence", "point"):
-        parser.add_argument(
-            f"--{name}-threshold",
-            type=share,
-            metavar="P",
-            help=f"{name} threshold in [0, 1] instead of that of the weights",
-        )
     parser.add_argument(
         "--browser-video",
         action="store_true",
@@ -111,7 +106,7 @@ def _detect(options: argparse.Namespace) -> int:
         source, rows = _open_input(options, on_bad)
     _check_output(options, source)
     with input_errors():
-        detector = _detector(options)
+        detector = make_detector(options)
     done, lanes, seconds, started = 0, 0, 0.0, time.monotonic()
     too_slow = 0
     with ExitStack() as stack:
@@ -181,25 +176,6 @@ def _open_input(
 
 def _records(file: Path) -> list[dict[str, Any]]:
     return tusimple.read_records(file, ("raw_file", "h_samples"))
-
-
-def _detector(options: argparse.Namespace) -> LaneDetector:
-    from lane_sad_ros.detection import LaneDetector
-
-    detector = LaneDetector.from_weights(
-        options.weights, device=options.device, engine=options.engine
-    )
-    thresholds = {
-        name: value
-        for name, value in (
-            ("existence", options.existence_threshold),
-            ("point", options.point_threshold),
-        )
-        if value is not None
-    }
-    if thresholds:
-        detector.set_thresholds(**thresholds)
-    return detector
 
 
 def _check_output(options: argparse.Namespace, source: FrameSource) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from lane_sad_ros import outputs
+from lane_sad_ros.cli import evaluate_bag
 from lane_sad_ros.cli.common import (
     count,
     input_errors,
@@ -101,6 +101,7 @@ def add_parser(commands: Any) -> None:
     _add_jobs(score)
     _add_json(score)
     score.set_defaults(run=_bdd100k)
+    evaluate_bag.add_parser(benchmarks)
 
 
 def _add_image_size(
@@ -213,22 +214,13 @@ def _culane(options: argparse.Namespace) -> int:
             f"{culane.LANE_WIDTH} on {size_text(culane.IMAGE_SIZE)})"
         )
     if options.json:
-        figures = _culane_figures(counts)
+        figures: dict[str, Any] = counts.figures()
         if options.categories:
             figures["categories"] = {
-                name: _culane_figures(result.counts) for name, result in results.items()
+                name: result.counts.figures() for name, result in results.items()
             }
         outputs.write_json(options.json, figures)
     return 0
-
-
-def _culane_figures(counts: culane.Counts) -> dict[str, Any]:
-    return {
-        **dataclasses.asdict(counts),
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "f1": counts.f1,
-    }
 
 
 def _category_table(results: dict[str, culane.Result]) -> str:

@@ -19,8 +19,8 @@ from lane_sad_ros.evaluation import culane, tusimple
 from lane_sad_ros.evaluation.culane import Counts
 from lane_sad_ros.lanes import Lane, Lanes
 
-H_SAMPLES = tuple(range(160, 720, 10))
-"""The rows of TuSimple's labels, in pixels of a 1280×720 image."""
+FIRST_ROW = 160
+"""Of TuSimple's labels on a 1280×720 image, which go on to 710; in session 0313 it is 240."""
 IOU_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PROBABILITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
@@ -187,9 +187,17 @@ class Scores:
         }
 
 
-def score(replay: Replay) -> Scores:
-    """The figures of a replay."""
-    tally = _Tally(len(replay.slots))
+def score(replay: Replay, first_row: int = FIRST_ROW) -> Scores:
+    """The figures of a replay.
+
+    first_row: TuSimple's figures are taken at the rows from this one to 710, ten apart, of a
+    1280×720 image. They are the official ones where the labels have the same rows: rows where
+    neither truth nor prediction has a point count as right.
+    """
+    rows = range(first_row, tusimple.IMAGE_SIZE[1], 10)
+    if not rows:
+        raise ValueError(f"there is no row from {first_row} on in an image of 1280x720 pixels")
+    tally = _Tally(len(replay.slots), rows)
     per_frame = tuple(
         tally.add(frame, frame.truth) for frame in replay.frames if frame.truth is not None
     )
@@ -212,14 +220,15 @@ def score(replay: Replay) -> Scores:
         by_probability=tally.by_probability(),
         per_frame=per_frame,
         timing=_timing(replay.frames),
-        notes=(*replay.notes, *_assumptions(replay, per_frame, absent)),
+        notes=(*replay.notes, *_assumptions(replay, rows, per_frame, absent)),
     )
 
 
 class _Tally:
     """Adds up what the figures over all frames need, number by number."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, rows: Sequence[int]) -> None:
+        self._rows = rows
         self._ious = np.zeros(len(IOU_THRESHOLDS), np.int64)
         self._probabilities = np.zeros((len(PROBABILITY_THRESHOLDS), 3), np.int64)
         self._lanes = np.zeros(2, np.int64)  # true, predicted
@@ -229,7 +238,7 @@ class _Tally:
 
     def add(self, frame: ReplayFrame, truth: Lanes) -> FrameScore:
         prediction = frame.prediction or Lanes(truth.image_size, ())
-        accuracy, fp, fn = _tusimple(truth, prediction)
+        accuracy, fp, fn = _tusimple(truth, prediction, self._rows)
         true, found = (
             [lane for lane in lanes.scaled_to(culane.IMAGE_SIZE).present if len(lane.points)]
             for lanes in (truth, prediction)
@@ -287,7 +296,9 @@ class _Tally:
                     and ious[i, j] > culane.IOU_THRESHOLD
                 ):
                     self._slots[lane.slot, 0] += 1
-                    distances = _distances(_only(truth, lane.slot), _only(prediction, lane.slot))
+                    distances = _distances(
+                        _only(truth, lane.slot), _only(prediction, lane.slot), self._rows
+                    )
                     self._errors[lane.slot] += distances.sum(), len(distances)
 
     def slots(self, names: Sequence[str]) -> tuple[SlotScore, ...]:
@@ -320,20 +331,20 @@ def _at(entry: AtThreshold) -> dict[str, float]:
     return {"threshold": entry.threshold, **entry.counts.figures()}
 
 
-def _tusimple(truth: Lanes, prediction: Lanes) -> tuple[float, float, float]:
+def _tusimple(truth: Lanes, prediction: Lanes, rows: Sequence[int]) -> tuple[float, float, float]:
     """Accuracy, FP and FN of one frame, whatever time it took."""
-    true_lanes = _columns(truth)
+    true_lanes = _columns(truth, rows)
     # The official labels have lanes without a single point, which count.
     empty = sum(not len(lane.points) for lane in truth.present)
-    true_lanes += [[tusimple.ABSENT] * len(H_SAMPLES)] * empty
-    record = {"lanes": true_lanes, "h_samples": H_SAMPLES}
-    return tusimple.score(record, {"lanes": _columns(prediction), "run_time": 0.0})
+    true_lanes += [[tusimple.ABSENT] * len(rows)] * empty
+    record = {"lanes": true_lanes, "h_samples": rows}
+    return tusimple.score(record, {"lanes": _columns(prediction, rows), "run_time": 0.0})
 
 
-def _columns(lanes: Lanes) -> list[list[float]]:
-    """The lanes' columns at the official rows, of those that have a point there."""
+def _columns(lanes: Lanes, rows: Sequence[int]) -> list[list[float]]:
+    """The lanes' columns at the rows, of those that have a point there."""
     columns: list[list[float]] = tusimple.to_record(
-        lanes.scaled_to(tusimple.IMAGE_SIZE), "", H_SAMPLES, 0.0
+        lanes.scaled_to(tusimple.IMAGE_SIZE), "", rows, 0.0
     )["lanes"]
     return columns
 
@@ -342,10 +353,10 @@ def _only(lanes: Lanes, slot: int) -> Lanes:
     return Lanes(lanes.image_size, tuple(lane for lane in lanes.present if lane.slot == slot))
 
 
-def _distances(truth: Lanes, prediction: Lanes) -> NDArray[np.float64]:
-    """Distances of one lane from another at the official rows where both have a point."""
+def _distances(truth: Lanes, prediction: Lanes, rows: Sequence[int]) -> NDArray[np.float64]:
+    """Distances of one lane from another at the rows where both have a point."""
     true, found = (
-        np.array(_columns(lanes)).reshape(-1, len(H_SAMPLES)) for lanes in (truth, prediction)
+        np.array(_columns(lanes, rows)).reshape(-1, len(rows)) for lanes in (truth, prediction)
     )
     if not (len(true) and len(found)):
         return np.zeros(0)
@@ -379,7 +390,9 @@ def _timing(frames: Sequence[ReplayFrame]) -> Timing:
     return Timing(median, p90, p99, longest, late, by_stage)
 
 
-def _assumptions(replay: Replay, scores: Sequence[FrameScore], absent: int) -> list[str]:
+def _assumptions(
+    replay: Replay, rows: Sequence[int], scores: Sequence[FrameScore], absent: int
+) -> list[str]:
     """What the figures take for granted, one sentence each."""
     if not scores:
         return ["No frame has true lanes, so there are no figures but those of time."]
@@ -388,8 +401,8 @@ def _assumptions(replay: Replay, scores: Sequence[FrameScore], absent: int) -> l
     listed = ", ".join(f"{width}x{height}" for width, height in sizes)
     notes = [
         f"True lanes lie on images of {listed} pixels. For TuSimple's figures truth and prediction "
-        "are scaled to 1280x720 and taken at the rows 160, 170 ... 710 there, and no time is too "
-        "long.",
+        f"are scaled to 1280x720 and taken at the rows {rows[0]}, {rows[1]} ... {rows[-1]} there, "
+        "and no time is too long.",
         "For CULane's figures they are scaled to 1640x590 and drawn 30 pixels wide there."
         if sizes != [culane.IMAGE_SIZE]
         else "For CULane's figures lanes are drawn 30 pixels wide.",

@@ -1,0 +1,144 @@
+"""`lane_sad evaluate bag`: a recorded drive with true lanes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lane_sad_ros import bag_replay, outputs
+from lane_sad_ros.cli.common import add_detector_options, count, input_errors, make_detector
+from lane_sad_ros.evaluation.replay import FIRST_ROW, Scores, score
+
+if TYPE_CHECKING:
+    from lane_sad_ros.bags import Recorded
+
+_DESCRIPTION = """\
+The figures of TuSimple and CULane over a bag of images and true lanes, such as `lane_sad bag make`
+makes: every image is read, in the order of the recording, so the same bag gives the same figures.
+True lanes (lane_sad_ros/LaneArray) belong to the image with an equal header stamp. A frame that
+cannot be read counts as one where no lane was found.
+"""
+_WORST = 5
+
+
+def add_parser(benchmarks: Any) -> None:
+    """Adds the command to a parser's `benchmarks`."""
+    parser = benchmarks.add_parser(
+        "bag",
+        help="a recorded drive with true lanes, by the rules of TuSimple and CULane",
+        description=_DESCRIPTION,
+        epilog="example: lane_sad bag make tusimple:DATA:labels.json drive.mcap && "
+        "lane_sad evaluate bag drive.mcap --json figures.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", type=Path, metavar="BAG", help=".mcap, .db3, .bag or a folder")
+    add_detector_options(parser)
+    parser.add_argument("--topic", help="image topic, where the bag has several")
+    parser.add_argument(
+        "--truth-topic",
+        default=bag_replay.TRUTH_TOPIC,
+        metavar="TOPIC",
+        help="of the true lanes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--predictions-topic",
+        metavar="TOPIC",
+        help="score the lanes of this topic of the bag, such as /lane_detector/lanes, instead of "
+        "detecting",
+    )
+    parser.add_argument(
+        "--first-row",
+        type=count,
+        default=FIRST_ROW,
+        metavar="V",
+        help="TuSimple's figures are taken from this row of 1280x720 on (default: %(default)s, as "
+        "in most of its labels; those of session 0313 begin at 240)",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="OUT",
+        help="also write all figures to this file; all but those under timing are the same each "
+        "time",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_bag, parser=parser)
+
+
+def _bag(options: argparse.Namespace) -> int:
+    bad: list[str] = []
+
+    def on_bad(line: str) -> None:
+        bad.append(line)
+        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
+
+    def progress(messages: Iterable[Recorded], count: int) -> Iterable[Recorded]:
+        bar: Iterable[Recorded] = tqdm(
+            messages, total=count, unit="frame", disable=options.quiet, file=sys.stderr
+        )
+        return bar
+
+    with input_errors():
+        detector = None if options.predictions_topic else make_detector(options)
+        replay = bag_replay.replay_bag(
+            options.bag,
+            detector,
+            topic=options.topic,
+            truth_topic=options.truth_topic,
+            predictions_topic=options.predictions_topic,
+            on_bad=on_bad,
+            progress=progress,
+        )
+        scores = score(replay, options.first_row)
+    print(_in_words(scores))
+    if options.json:
+        about = {"mode": replay.mode, "settings": replay.settings}
+        outputs.write_json(options.json, about | scores.figures())
+    if bad:
+        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _in_words(scores: Scores) -> str:
+    frames, result, counts = scores.frames, scores.tusimple, scores.culane
+    lines = [
+        f"{frames.all} frames, {frames.with_truth} with true lanes, {frames.answered} answered, "
+        f"{frames.dropped} not"
+    ]
+    if result is not None:
+        lines += [
+            f"TuSimple: accuracy {100 * result.accuracy:.2f} %, FP {result.fp:.4f}, "
+            f"FN {result.fn:.4f}",
+            f"CULane: F1 {_percent(counts.f1)}, precision {_percent(counts.precision)}, recall "
+            f"{_percent(counts.recall)} (TP {counts.tp}, FP {counts.fp}, FN {counts.fn})",
+            f"{'slot':<12}{'TP':>6}{'FP':>6}{'FN':>6}{'precision':>11}{'recall':>9}{'error/px':>9}",
+        ]
+        lines += [
+            f"{slot.name:<12}{slot.counts.tp:>6}{slot.counts.fp:>6}{slot.counts.fn:>6}"
+            f"{_percent(slot.counts.precision):>11}{_percent(slot.counts.recall):>9}"
+            f"{'-' if slot.error is None else f'{slot.error:.1f}':>9}"
+            for slot in scores.slots
+        ]
+        worst = [
+            f"{frame.index} ({frame.overlap:.2f})"
+            for frame in scores.worst(_WORST)
+            if frame.overlap < 1
+        ]
+        if worst:
+            lines.append(f"worst frames (overlap): {', '.join(worst)}")
+    timing = scores.timing
+    if timing.median is not None and timing.p99 is not None and timing.max is not None:
+        lines.append(
+            f"in the detector: {1000 * timing.median:.1f} ms median, {1000 * timing.p99:.1f} ms "
+            f"99th percentile, {1000 * timing.max:.1f} ms at most"
+        )
+    return "\n".join([*lines, *(f"- {note}" for note in scores.notes)])
+
+
+def _percent(share: float) -> str:
+    """-1 stands for a share of nothing."""
+    return "-" if share < 0 else f"{100 * share:.2f} %"
