@@ -18,6 +18,7 @@ from lane_sad_ros.bags import BagError, ImageTopic, Recorded, Topic
 from lane_sad_ros.evaluation.replay import Replay, ReplayFrame
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.messages import lanes_from_message
+from lane_sad_ros.road import RoadModel
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: not where lanes come from the bag
     from lane_sad_ros.detection import Frame, LaneDetector
@@ -103,17 +104,16 @@ def replay_bag(
     topic: str | None = None,
     truth_topic: str = TRUTH_TOPIC,
     predictions_topic: str | None = None,
-    follow: Callable[[Lanes, int], Lanes] | None = None,
+    road: RoadModel | None = None,
     on_bad: OnBad,
     progress: Progress = lambda messages, count: messages,
 ) -> Replay:
     """The frames of a bag with their true lanes and what a detector, or a recorded topic, answers.
 
     topic: of the images; needed only where the bag has several. predictions_topic: of lanes that
-    were recorded; without it the detector answers, and `follow` makes of its lanes and the frame's
-    stamp those that count, as a tracker does. on_bad: is called with a line for each thing
-    that cannot be used; frames that cannot be read count as not answered. progress: wraps the
-    images, whose number it gets.
+    were recorded; without it the detector answers, and `road` follows its lanes, if given. on_bad:
+    is called with a line for each thing that cannot be used; frames that cannot be read count as
+    not answered. progress: wraps the images, whose number it gets.
     Raises BagError, where the bag cannot be read, has no such topics, or no true lanes of an image.
     """
     problems: list[str] = []
@@ -138,10 +138,11 @@ def replay_bag(
         settings["predictions"] = predictions_topic
     elif detector is not None:
         slots = detector.layout.slots
-        answers = _from_detector(detector, images, follow)
+        answers = _from_detector(detector, images, road)
         settings |= {
             name: str(detector.description[name]) for name in ("weights", "device", "engine")
         }
+        settings["tracking"] = "yes" if road is not None and road.tracking else "no"
         stray = set()
     else:
         raise TypeError("either a detector or a topic of predictions is needed")
@@ -221,14 +222,16 @@ def _from_recording(lanes: dict[int, Lanes]) -> Callable[[Recorded], _Answer]:
 def _from_detector(
     detector: LaneDetector,
     images: ImageTopic,
-    follow: Callable[[Lanes, int], Lanes] | None,
+    road: RoadModel | None,
 ) -> Callable[[Recorded], _Answer]:
     convert = _converter(images)
 
     def answer(message: Recorded) -> _Answer:
         (detection,) = detector.detect([convert(images.parse(message))])
         lanes = detection.lanes
-        return _Answer(follow(lanes, message.stamp_ns) if follow else lanes, dict(detection.stages))
+        if road is not None:
+            lanes = road.update(lanes, message.stamp_ns, ego=False).lanes
+        return _Answer(lanes, dict(detection.stages))
 
     return answer
 

@@ -20,7 +20,7 @@ from training.datasets.synthetic import write_drive, write_scenes
 
 SIZE = (64, 36)
 ROWS = list(range(10, 36, 2))
-STEP, GAP = 50_000_000, 1_000_000_000
+STEP, GAP = 50_000_000, 2_000_000_000
 START = 10**9
 
 
@@ -219,7 +219,7 @@ def test_scenes_that_stand_alone_have_no_pose_in_common(tmp_path: Path) -> None:
     assert make(f"scenes:{tmp_path / 'set'}", tmp_path / "out.mcap", "--gap", "0.5") == 0
     topics = read(tmp_path / "out.mcap")
     assert "/tf_static" not in topics
-    assert [time for time, _ in topics["/truth/lanes"]] == [START + i * GAP // 2 for i in range(3)]
+    assert [time for time, _ in topics["/truth/lanes"]] == [START + i * GAP // 4 for i in range(3)]
     for (_, info), record in zip(topics["/camera/camera_info"], records, strict=True):
         assert info.k.tolist() == pytest.approx(record["camera"]["k"])
     unknown = topics["/truth/ego_lane"][1][1]

@@ -10,7 +10,10 @@ from typing import Any
 from tqdm import tqdm
 
 from lane_sad_ros import bags
+from lane_sad_ros.camera_info import read_camera_info
 from lane_sad_ros.cli.common import input_errors, positive
+from lane_sad_ros.labels.bag import write_bag
+from lane_sad_ros.labels.drives import GAP, open_drive
 from lane_sad_ros.sources import IMAGE_RATE
 
 _MAKE = """\
@@ -76,7 +79,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--gap",
         type=positive,
-        default=1.0,
+        default=GAP,
         metavar="S",
         help="seconds between frames that do not follow on each other, such as a data set's single "
         "images (default: %(default)g)",
@@ -87,10 +90,6 @@ def add_parser(commands: Any) -> None:
 
 
 def _make(options: argparse.Namespace) -> int:
-    from lane_sad_ros.camera_info import read_camera_info
-    from lane_sad_ros.labels.bag import write_bag
-    from lane_sad_ros.labels.drives import open_drive
-
     bad: list[str] = []
 
     def on_bad(line: str) -> None:

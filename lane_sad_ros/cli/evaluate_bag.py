@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lane_sad_ros import bag_replay, outputs
 from lane_sad_ros.cli.common import add_detector_options, count, input_errors, make_detector
 from lane_sad_ros.evaluation.replay import FIRST_ROW, Scores, score
+from lane_sad_ros.road import RoadModel
 
 if TYPE_CHECKING:
     from lane_sad_ros.bags import Recorded
@@ -50,6 +51,12 @@ def add_parser(benchmarks: Any) -> None:
         metavar="TOPIC",
         help="score the lanes of this topic of the bag, such as /lane_detector/lanes, instead of "
         "detecting",
+    )
+    parser.add_argument(
+        "--track",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="follow lanes over time, as the node does by default (default: %(default)s)",
     )
     parser.add_argument(
         "--first-row",
@@ -90,6 +97,7 @@ def _bag(options: argparse.Namespace) -> int:
             topic=options.topic,
             truth_topic=options.truth_topic,
             predictions_topic=options.predictions_topic,
+            road=RoadModel() if options.track else None,
             on_bad=on_bad,
             progress=progress,
         )

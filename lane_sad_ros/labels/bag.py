@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lane_sad_ros import bags
 from lane_sad_ros.camera_info import camera_info
 from lane_sad_ros.ground import CameraModel, Mounting
-from lane_sad_ros.labels.drives import EgoTruth, EncodedImage, LabelledDrive, LabelledFrame
+from lane_sad_ros.labels.drives import EncodedImage, LabelledDrive, LabelledFrame
 
 IMAGE_TOPIC = "/camera/image/compressed"
 CAMERA_TOPIC = "/camera/camera_info"
@@ -75,7 +75,7 @@ def write_bag(
                 labelled += 1
             if frame.ego is not None:
                 ground = bags.header(frame.stamp_ns, VEHICLE_FRAME)
-                messages[EGO_TOPIC] = _ego_lane(frame.ego, ground)
+                messages[EGO_TOPIC] = bags.ego_lane(frame.ego, ground)
             for topic, message in messages.items():
                 bag.write(topic, message, frame.stamp_ns)
             count, last = count + 1, frame.stamp_ns
@@ -87,24 +87,6 @@ def write_bag(
 def _image(image: EncodedImage, header: Any) -> Any:
     return bags.types().types["sensor_msgs/msg/CompressedImage"](
         header=header, format=image.format, data=np.frombuffer(image.data, np.uint8)
-    )
-
-
-def _ego_lane(ego: EgoTruth, header: Any) -> Any:
-    valid = ego.width is not None and ego.lateral_offset is not None
-    numbers = (ego.width, ego.lateral_offset, ego.heading, ego.curvature)
-    width, offset, heading, curvature = (
-        float(number) if valid and number is not None else math.nan for number in numbers
-    )
-    return bags.types().types["lane_sad_ros/msg/EgoLane"](
-        header=header,
-        valid=valid,
-        left_seen=ego.left_seen,
-        right_seen=ego.right_seen,
-        width=width,
-        lateral_offset=offset,
-        heading=heading,
-        curvature=curvature,
     )
 
 

@@ -8,6 +8,7 @@ lanes from one street to another.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros import bags, outputs
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.evaluation import culane, tusimple
 from lane_sad_ros.files import read_json_lines
 from lane_sad_ros.ground import CameraModel, Mounting
@@ -27,8 +29,8 @@ from lane_sad_ros.sources import IMAGE_RATE, SourceError, image_names, jpeg_size
 
 START_NS = 10**9
 """The first stamp where the recording has none: 0 would mean that there is no stamp."""
-GAP = 1.0
-"""Seconds between frames that do not follow on each other."""
+GAP = 2.0
+"""Seconds between frames that do not follow on each other; tracking starts anew after one."""
 
 _QUALITY = 95  # of JPEGs that are made of other images
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -47,21 +49,6 @@ class EncodedImage:
 
 
 @dataclass(frozen=True)
-class EgoTruth:
-    """What is true of the lane that the vehicle is in: the fields of the message EgoLane.
-
-    width and lateral_offset, metres, are None where a border is not marked.
-    """
-
-    left_seen: bool
-    right_seen: bool
-    width: float | None
-    lateral_offset: float | None
-    heading: float
-    curvature: float
-
-
-@dataclass(frozen=True)
 class LabelledFrame:
     """One frame of a drive.
 
@@ -74,7 +61,7 @@ class LabelledFrame:
     image: EncodedImage
     truth: Lanes | None
     camera: CameraModel | None = None
-    ego: EgoTruth | None = None
+    ego: EgoLane | None = None
 
 
 class LabelledDrive(ABC):
@@ -343,7 +330,7 @@ class Scene:
     truth: Lanes
     camera: CameraModel
     mounting: Mounting
-    ego: EgoTruth
+    ego: EgoLane
 
 
 def read_scenes(folder: Path) -> list[Scene]:
@@ -424,18 +411,19 @@ def _scene(record: dict[str, Any], where: str) -> Scene:
             true_lanes(pixels, len(SLOTS_6), size, ground),
             camera,
             Mounting.from_angles(values["height_m"], *angles),
-            EgoTruth(
-                SLOTS_6.index("left_1") in pixels,
-                SLOTS_6.index("right_1") in pixels,
-                ego["width"],
-                ego["lateral_offset"],
-                ego["heading"],
-                ego["curvature"],
-            ),
+            _ego_lane(ego, SLOTS_6.index("left_1") in pixels, SLOTS_6.index("right_1") in pixels),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{where}: not a scene ({reason}); see docs/scenes.md") from error
+
+
+def _ego_lane(values: dict[str, Any], left_seen: bool, right_seen: bool) -> EgoLane:
+    """Of a scene; width and offset are null where one of the borders is not marked."""
+    names = ("width", "lateral_offset", "heading", "curvature")
+    valid = values["width"] is not None and values["lateral_offset"] is not None
+    numbers = (float(values[name]) if valid else math.nan for name in names)
+    return EgoLane(valid, left_seen, right_seen, *numbers)
 
 
 def _common_mounting(mountings: Sequence[Mounting]) -> Mounting | None:
