@@ -6,7 +6,7 @@ Truth and images belong together where the stamps of their headers are equal, to
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,87 +99,81 @@ def in_slots(message: Any, slots: Sequence[str]) -> Lanes:
 
 def replay_bag(
     path: Path,
-    detector: LaneDetector | None = None,
+    detector: LaneDetector,
     *,
     topic: str | None = None,
     truth_topic: str = TRUTH_TOPIC,
-    predictions_topic: str | None = None,
     road: RoadModel | None = None,
     on_bad: OnBad,
     progress: Progress = lambda messages, count: messages,
 ) -> Replay:
-    """The frames of a bag with their true lanes and what a detector, or a recorded topic, answers.
+    """The frames of a bag with their true lanes and what a detector answers.
 
-    topic: of the images; needed only where the bag has several. predictions_topic: of lanes that
-    were recorded; without it the detector answers, and `road` follows its lanes, if given. on_bad:
-    is called with a line for each thing that cannot be used; frames that cannot be read count as
-    not answered. progress: wraps the images, whose number it gets.
-    Raises BagError, where the bag cannot be read, has no such topics, or no true lanes of an image.
+    topic: of the images; needed only where the bag has several. road: follows the lanes from frame
+    to frame; without it each frame stands alone. on_bad: is called with a line for each thing that
+    cannot be used; frames that cannot be read count as not answered. progress: wraps the images,
+    whose number it gets.
+    Raises BagError where the bag cannot be read, has no such topics, or no true lanes of an image.
     """
-    problems: list[str] = []
-
-    def bad(line: str) -> None:
-        problems.append(line)
-        on_bad(line)
-
+    problems = _Problems(on_bad)
     images = ImageTopic(path, topic)
-    try:
-        truth_messages = LaneTopic(path, truth_topic)
-    except BagError as error:
-        raise BagError(f"{error}; `lane_sad bag make` makes bags with true lanes") from error
+    truth = _read_truth(path, truth_topic, detector.layout.slots, problems)
+    convert = _converter(images)
+
+    def answers() -> Iterator[_Answer]:
+        for index, message in enumerate(progress(_until_cut(images, problems), images.count)):
+            stamp = _stamp(message)
+            try:
+                (detection,) = detector.detect([convert(images.parse(message))])
+                lanes = detection.lanes
+                if road is not None:
+                    lanes = road.update(lanes, stamp, ego=False).lanes
+                yield _Answer(stamp, lanes, dict(detection.stages))
+            except ValueError as error:
+                problems.add(f"{path}: {images.topic} message {index}: {error}")
+                yield _Answer(stamp, None)
+
     settings = {"bag": str(path), "images": images.topic, "truth": truth_topic}
-    answers: Callable[[Recorded], _Answer]
-    if predictions_topic is not None:
-        predictions = LaneTopic(path, predictions_topic)
-        slots = predictions.slots()
-        recorded = predictions.by_stamp(slots, bad)
-        stray = set(recorded)
-        answers = _from_recording(recorded)
-        settings["predictions"] = predictions_topic
-    elif detector is not None:
-        slots = detector.layout.slots
-        answers = _from_detector(detector, images, road)
-        settings |= {
-            name: str(detector.description[name]) for name in ("weights", "device", "engine")
-        }
-        settings["tracking"] = "yes" if road is not None and road.tracking else "no"
-        stray = set()
+    settings |= {name: str(detector.description[name]) for name in ("weights", "device", "engine")}
+    settings["tracking"] = "yes" if road is not None and road.tracking else "no"
+    frames = _matched(answers(), truth, f"{path}: {truth_topic}", problems)
+    return Replay(frames, "offline", tuple(detector.layout.slots), settings, problems.few())
+
+
+def replay_recording(
+    path: Path,
+    predictions_topic: str,
+    *,
+    topic: str | None = None,
+    truth_topic: str = TRUTH_TOPIC,
+    on_bad: OnBad,
+) -> Replay:
+    """The frames of a bag with their true lanes and the lanes that were recorded with them.
+
+    A bag without images has a frame for each stamp of true and recorded lanes. Else as
+    `replay_bag`.
+    """
+    problems = _Problems(on_bad)
+    has_images = any(info.type in bags.IMAGE_TYPES for info in bags.topics(path))
+    images = ImageTopic(path, topic) if topic is not None or has_images else None
+    predictions = LaneTopic(path, predictions_topic)
+    slots = predictions.slots()
+    recorded = predictions.by_stamp(slots, problems.add)
+    truth = _read_truth(path, truth_topic, slots, problems)
+    if images is None:
+        stamps: Iterable[int] = sorted({*recorded, *truth})
     else:
-        raise TypeError("either a detector or a topic of predictions is needed")
-    truth = truth_messages.by_stamp(slots, bad)
-    unmatched = dict(truth)
-    frames: list[ReplayFrame] = []
-    for index, message in enumerate(progress(_until_cut(images, bad), images.count)):
-        try:
-            stamp = message.stamp_ns
-            answer = answers(message)
-        except ValueError as error:
-            bad(f"{path}: {images.topic} message {index}: {error}")
-            stamp, answer = _stamp(message), _Answer(None)
-        frames.append(
-            ReplayFrame(
-                index,
-                stamp,
-                unmatched.pop(stamp, None),
-                answer.lanes,
-                sum(answer.stages.values()) if answer.stages else None,
-                answer.stages,
-            )
-        )
-        stray.discard(stamp)
-    if len(unmatched) == len(truth):
-        raise BagError(
-            f"{path}: no image on {images.topic} has the stamp of one of the {len(truth)} messages "
-            f"on {truth_topic}; header stamps must be equal"
-        )
-    for left, what, of in ((unmatched, truth_topic, len(truth)), (stray, predictions_topic, 0)):
-        if left:
-            total = f" of {of}" if of else ""
-            bad(
-                f"{path}: {len(left)}{total} messages on {what} have the stamp of no image, first "
-                f"{min(left) * 1e-9:.9f}; they do not count"
-            )
-    return Replay(tuple(frames), "offline", tuple(slots), settings, tuple(_few(problems)))
+        stamps = [_stamp(message) for message in _until_cut(images, problems)]
+        _tell_stray(set(recorded) - set(stamps), f"{path}: {predictions_topic}", problems)
+    settings = {
+        "bag": str(path),
+        "images": images.topic if images else "none",
+        "truth": truth_topic,
+        "predictions": predictions_topic,
+    }
+    answers = (_Answer(stamp, recorded.get(stamp)) for stamp in stamps)
+    frames = _matched(answers, truth, f"{path}: {truth_topic}", problems)
+    return Replay(frames, "offline", slots, settings, problems.few())
 
 
 def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] | None]:
@@ -189,6 +183,8 @@ def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] |
     """
     from lane_sad_ros.images import bgr_from_frame
 
+    if replay.settings["images"] == "none":
+        return lambda index: None
     topic = ImageTopic(path, replay.settings["images"])
     convert = _converter(topic)
     messages: Iterator[tuple[int, Recorded]] = iter(())
@@ -211,34 +207,74 @@ def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] |
 
 @dataclasses.dataclass(frozen=True)
 class _Answer:
+    """What was answered to the frame of a stamp, and in how many seconds by stage."""
+
+    stamp_ns: int
     lanes: Lanes | None
     stages: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def _from_recording(lanes: dict[int, Lanes]) -> Callable[[Recorded], _Answer]:
-    return lambda message: _Answer(lanes.get(message.stamp_ns))
+class _Problems:
+    """Tells each line once, and keeps it."""
+
+    def __init__(self, on_bad: OnBad) -> None:
+        self._on_bad = on_bad
+        self._lines: dict[str, None] = {}
+
+    def add(self, line: str) -> None:
+        if line not in self._lines:
+            self._lines[line] = None
+            self._on_bad(line)
+
+    def few(self) -> tuple[str, ...]:
+        """The first of them."""
+        lines = list(self._lines)
+        more = len(lines) - _NOTES
+        return (*lines[:_NOTES], *([f"... and {more} more of this kind"] if more > 0 else []))
 
 
-def _from_detector(
-    detector: LaneDetector,
-    images: ImageTopic,
-    road: RoadModel | None,
-) -> Callable[[Recorded], _Answer]:
-    convert = _converter(images)
-
-    def answer(message: Recorded) -> _Answer:
-        (detection,) = detector.detect([convert(images.parse(message))])
-        lanes = detection.lanes
-        if road is not None:
-            lanes = road.update(lanes, message.stamp_ns, ego=False).lanes
-        return _Answer(lanes, dict(detection.stages))
-
-    return answer
+def _read_truth(
+    path: Path, topic: str, slots: Sequence[str], problems: _Problems
+) -> dict[int, Lanes]:
+    try:
+        messages = LaneTopic(path, topic)
+    except BagError as error:
+        raise BagError(f"{error}; `lane_sad bag make` makes bags with true lanes") from error
+    return messages.by_stamp(slots, problems.add)
 
 
-def _few(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - _NOTES
-    return [*lines[:_NOTES], f"... and {more} more of this kind"] if more > 0 else list(lines)
+def _matched(
+    answers: Iterable[_Answer], truth: dict[int, Lanes], where: str, problems: _Problems
+) -> tuple[ReplayFrame, ...]:
+    """Frames of the answers, with the truth of their stamps; of equal stamps the first has it."""
+    left = dict(truth)
+    frames = tuple(
+        ReplayFrame(
+            index,
+            answer.stamp_ns,
+            left.pop(answer.stamp_ns, None),
+            answer.lanes,
+            sum(answer.stages.values()) if answer.stages else None,
+            answer.stages,
+        )
+        for index, answer in enumerate(answers)
+    )
+    if len(left) == len(truth):
+        raise BagError(
+            f"{where}: none of its {len(truth)} messages has the stamp of an image; header stamps "
+            "must be equal"
+        )
+    _tell_stray(left, where, problems)
+    return frames
+
+
+def _tell_stray(stamps: Collection[int], where: str, problems: _Problems) -> None:
+    if stamps:
+        seconds, nanoseconds = divmod(min(stamps), 10**9)
+        problems.add(
+            f"{where}: {len(stamps)} messages have the stamp of no image, first "
+            f"{seconds}.{nanoseconds:09d}; they do not count"
+        )
 
 
 def _converter(images: ImageTopic) -> Callable[[Any], Frame]:
@@ -254,8 +290,8 @@ def _stamp(message: Recorded) -> int:
         return message.time_ns
 
 
-def _until_cut(images: ImageTopic, bad: OnBad) -> Iterator[Recorded]:
+def _until_cut(images: ImageTopic, problems: _Problems) -> Iterator[Recorded]:
     try:
         yield from images.raw()
     except BagError as error:
-        bad(str(error))
+        problems.add(str(error))

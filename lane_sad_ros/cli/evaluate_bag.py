@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import bag_replay, outputs
+from lane_sad_ros import outputs
+from lane_sad_ros.bag_replay import TRUTH_TOPIC, replay_bag, replay_recording
 from lane_sad_ros.cli.common import add_detector_options, count, input_errors, make_detector
-from lane_sad_ros.evaluation.replay import FIRST_ROW, Scores, score
+from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, Scores, score
 from lane_sad_ros.road import RoadModel
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def add_parser(benchmarks: Any) -> None:
     parser.add_argument("--topic", help="image topic, where the bag has several")
     parser.add_argument(
         "--truth-topic",
-        default=bag_replay.TRUTH_TOPIC,
+        default=TRUTH_TOPIC,
         metavar="TOPIC",
         help="of the true lanes (default: %(default)s)",
     )
@@ -83,24 +84,8 @@ def _bag(options: argparse.Namespace) -> int:
         bad.append(line)
         tqdm.write(f"lane_sad: {line}", file=sys.stderr)
 
-    def progress(messages: Iterable[Recorded], count: int) -> Iterable[Recorded]:
-        bar: Iterable[Recorded] = tqdm(
-            messages, total=count, unit="frame", disable=options.quiet, file=sys.stderr
-        )
-        return bar
-
     with input_errors():
-        detector = None if options.predictions_topic else make_detector(options)
-        replay = bag_replay.replay_bag(
-            options.bag,
-            detector,
-            topic=options.topic,
-            truth_topic=options.truth_topic,
-            predictions_topic=options.predictions_topic,
-            road=RoadModel() if options.track else None,
-            on_bad=on_bad,
-            progress=progress,
-        )
+        replay = _replay(options, on_bad)
         scores = score(replay, options.first_row)
     print(_in_words(scores))
     if options.json:
@@ -109,6 +94,33 @@ def _bag(options: argparse.Namespace) -> int:
     if bad:
         print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
     return 1 if bad else 0
+
+
+def _replay(options: argparse.Namespace, on_bad: Callable[[str], None]) -> Replay:
+    if options.predictions_topic:
+        return replay_recording(
+            options.bag,
+            options.predictions_topic,
+            topic=options.topic,
+            truth_topic=options.truth_topic,
+            on_bad=on_bad,
+        )
+
+    def progress(messages: Iterable[Recorded], count: int) -> Iterable[Recorded]:
+        bar: Iterable[Recorded] = tqdm(
+            messages, total=count, unit="frame", disable=options.quiet, file=sys.stderr
+        )
+        return bar
+
+    return replay_bag(
+        options.bag,
+        make_detector(options),
+        topic=options.topic,
+        truth_topic=options.truth_topic,
+        road=RoadModel() if options.track else None,
+        on_bad=on_bad,
+        progress=progress,
+    )
 
 
 def _in_words(scores: Scores) -> str:
