@@ -334,6 +334,7 @@ lane_existence = _messages.lane_existence
 ego_lane = _messages.ego_lane
 point_cloud = _messages.point_cloud
 markers = _messages.markers
+transform = _messages.transform
 jpeg = _messages.jpeg
 
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from lane_sad_ros import bags
 from lane_sad_ros.ground import CalibrationError, CameraModel
 
+_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+
 
 def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) -> Any:
     """The sensor_msgs/CameraInfo, of `bags.types()`, that a calibration file describes.
@@ -54,6 +56,23 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
             f"{path}: not a file of camera_calibration ({missing}); it needs image_width, "
             "image_height, camera_matrix and distortion_coefficients, each matrix with its data"
         ) from error
+
+
+def recorded_camera_info(path: str | os.PathLike[str], image_topic: str) -> tuple[str, Any] | None:
+    """The camera_info topic of a bag that belongs to an image topic, and its first message.
+
+    That is the one beside the images, as everywhere in ROS, else the only one of the bag; None
+    where there is none. Raises BagError.
+    """
+    image = image_topic.removesuffix("/compressed")
+    beside = f"{image.rpartition('/')[0]}/camera_info"
+    known = [topic for topic in bags.topics(path) if topic.type == _INFO_TYPE and topic.count]
+    fitting = [topic for topic in known if topic.name == beside] or known
+    if len(fitting) != 1:
+        return None
+    (name,) = (topic.name for topic in fitting)
+    message = next(bags.recorded(path, [name]))
+    return name, bags.types().deserialize_cdr(message.data, _INFO_TYPE)
 
 
 def camera_info(

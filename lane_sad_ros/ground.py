@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -30,6 +31,9 @@ MODELS = tuple(_COUNTS)
 
 MAX_RANGE = 100.0
 """Metres. A pixel further away covers several metres of the road."""
+
+BASE_FRAME = "base_link"
+"""The vehicle frame, unless another one is named."""
 
 _ANGLES = 4096  # steps at which a lens is tabulated
 _NEWTON_STEPS = 30
@@ -387,6 +391,14 @@ class Mounting:
             ]
         )
         return cls(rotation, position)
+
+    @property
+    def quaternion(self) -> tuple[float, float, float, float]:
+        """The rotation as (x, y, z, w), as TF has it."""
+        axis = np.asarray(cv2.Rodrigues(self.rotation)[0], np.float64).ravel()
+        angle = float(np.linalg.norm(axis))
+        x, y, z = (math.sin(angle / 2) / angle * axis).tolist() if angle else (0.0, 0.0, 0.0)
+        return x, y, z, math.cos(angle / 2)
 
     @property
     def height(self) -> float:

@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 
 from lane_sad_ros import drawing
 from lane_sad_ros.ego import EgoLane
+from lane_sad_ros.ground import Mounting
 from lane_sad_ros.lanes import Lane, Lanes
 
 POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("score", "f4"), ("lane", "u4")])
 """A point of the cloud of `Messages.point_cloud`, 20 bytes."""
+
+MARKER_LIFETIME = 0.5
+"""Seconds until a marker that is not renewed vanishes, unless told otherwise."""
 
 _LINE = 0.15  # metres: as wide as the painted ones
 _MIDDLE = 0.08  # metres, of the line in the middle of the ego lane
@@ -54,6 +58,16 @@ class Messages:
         seconds, nanoseconds = divmod(stamp_ns, 10**9)
         stamp = self._find("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
         return self._find("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
+
+    def transform(self, mounting: Mounting, frame: str, camera: str, stamp_ns: int) -> Any:
+        """A tf2_msgs/TFMessage: the pose of the optical frame `camera` in the vehicle's `frame`."""
+        stamped = self._empty("geometry_msgs/msg/TransformStamped")
+        stamped.header = self.header(stamp_ns, frame)
+        stamped.child_frame_id = camera
+        place, turn = stamped.transform.translation, stamped.transform.rotation
+        place.x, place.y, place.z = mounting.position.tolist()
+        turn.x, turn.y, turn.z, turn.w = mounting.quaternion
+        return self._find("tf2_msgs/msg/TFMessage")(transforms=[stamped])
 
     def lane_array(
         self, lanes: Lanes, slots: Sequence[str], header: Any, ground_frame: str = ""

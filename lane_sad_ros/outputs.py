@@ -9,12 +9,16 @@ Lanes as JSON lines: one object for each frame, in order,
                 "points": [[u, v, score], ...]}, ...]}
 
 with every slot of the layout from left to right, also the absent ones (no points), and points in
-pixels of the original image from its bottom to its top.
+pixels of the original image from its bottom to its top. With a calibration each lane has "ground",
+[x, y, z] in metres for each point, null where it is not on the road, and the frame has "ego_lane",
+the fields of the message EgoLane.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.files import read_json_lines, replacing
 from lane_sad_ros.lanes import Lane, Lanes
 
@@ -32,26 +37,43 @@ Image = NDArray[np.uint8]
 VIDEO_ENDINGS = (".mp4", ".mkv", ".avi")
 
 
-def lane_record(name: str, stamp: float, lanes: Lanes, slots: Sequence[str]) -> dict[str, Any]:
+def lane_record(
+    name: str, stamp: float, lanes: Lanes, slots: Sequence[str], ego: EgoLane | None = None
+) -> dict[str, Any]:
     """The JSON object of one frame; see the module's text. stamp: seconds. slots: their names."""
-    return {
+    record: dict[str, Any] = {
         "frame": name,
         "stamp": round(stamp, 9),
         "image_size": list(lanes.image_size),
-        "lanes": [
-            {
-                "slot": lane.slot,
-                "name": slots[lane.slot],
-                "exists": lane.exists,
-                "probability": round(lane.probability, 4),
-                "points": [
-                    [round(float(u), 2), round(float(v), 2), round(float(score), 4)]
-                    for u, v, score in lane.points
-                ],
-            }
-            for lane in lanes.lanes
+        "lanes": [_lane(lane, slots[lane.slot]) for lane in lanes.lanes],
+    }
+    if ego is not None and any(lane.ground is not None for lane in lanes.lanes):
+        record["ego_lane"] = {
+            name: _number(value, 5) if isinstance(value, float) else value
+            for name, value in dataclasses.asdict(ego).items()
+        }
+    return record
+
+
+def _lane(lane: Lane, name: str) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "slot": lane.slot,
+        "name": name,
+        "exists": lane.exists,
+        "probability": round(lane.probability, 4),
+        "points": [
+            [round(float(u), 2), round(float(v), 2), round(float(score), 4)]
+            for u, v, score in lane.points
         ],
     }
+    if lane.ground is not None:
+        record["ground"] = [[_number(value, 3) for value in point] for point in lane.ground]
+    return record
+
+
+def _number(value: float, digits: int) -> float | None:
+    """JSON has no NaN."""
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def lanes_of(record: dict[str, Any]) -> tuple[Lanes, tuple[str, ...]]:

@@ -55,11 +55,13 @@ class FrameSource(ABC):
     kind: "image", "folder", "video" or "bag".
     count: how many frames there should be; None where the file does not tell.
     rate: frames per second, as far as the source tells.
+    topic: of the images in a bag; empty elsewhere.
     on_bad: is called with one line for each frame that cannot be read, which is then left out;
         without it the line is raised as a SourceError.
     """
 
     kind: str
+    topic = ""
 
     def __init__(
         self, path: Path, count: int | None, rate: float, on_bad: Callable[[str], None] | None
@@ -225,6 +227,7 @@ class _Bag(FrameSource):
     def __init__(self, path: Path, topic: str | None, on_bad: Callable[[str], None] | None) -> None:
         self._messages = bags.ImageTopic(path, topic)
         super().__init__(path, self._messages.count, self._messages.rate, on_bad)
+        self.topic = self._messages.topic
 
     def __iter__(self) -> Iterator[SourceFrame]:
         from lane_sad_ros.images import bgr_from_frame, frame_from_compressed, frame_from_image

@@ -17,6 +17,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from lane_sad_ros import bags
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.lanes import Lane, Lanes
 
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
@@ -218,11 +219,11 @@ def test_lane_messages_are_those_that_the_node_publishes():
 
     from lane_sad_ros.ros import messages
 
-    points = np.array([[1.5, 90, 0.9], [2.5, 80, 0.8]], np.float32)
-    lanes = Lanes(
-        (128, 96),
-        (Lane(0, True, 0.75, points), Lane(1, False, 0.25, np.zeros((0, 3), np.float32))),
-    )
+    points = np.array([[1.5, 90, 0.9], [2.5, 80, 0.8], [3.5, 70, 0.7]], np.float32)
+    ground = np.array([[5.0, 1.5, 0], [np.nan, np.nan, np.nan], [9.0, 1.5, 0]], np.float32)
+    absent = Lane(1, False, 0.25, np.zeros((0, 3), np.float32))
+    lanes = Lanes((128, 96), (Lane(0, True, 0.75, points, ground), absent))
+    ego = EgoLane(True, True, False, 3.5, -0.25, 0.01, 0.002)
     slots = ("left_1", "right_1")
     theirs = Header(frame_id="front")
     theirs.stamp.sec, theirs.stamp.nanosec = 12, 34
@@ -230,8 +231,8 @@ def test_lane_messages_are_those_that_the_node_publishes():
     picture = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
     pairs = {
         "lane_sad_ros/msg/LaneArray": (
-            messages.lane_array(lanes, slots, theirs),
-            bags.lane_array(lanes, slots, ours),
+            messages.lane_array(lanes, slots, theirs, "base_link"),
+            bags.lane_array(lanes, slots, ours, "base_link"),
         ),
         "lane_sad_ros/msg/LaneExistence": (
             messages.lane_existence(lanes, theirs),
@@ -240,6 +241,18 @@ def test_lane_messages_are_those_that_the_node_publishes():
         "sensor_msgs/msg/CompressedImage": (
             messages.jpeg_message(picture, theirs, 85),
             bags.jpeg(picture, ours),
+        ),
+        "lane_sad_ros/msg/EgoLane": (
+            messages.ego_lane(ego, theirs),
+            bags.ego_lane(ego, ours),
+        ),
+        "visualization_msgs/msg/MarkerArray": (
+            messages.markers(lanes, ego, theirs, 0.75, "front"),
+            bags.markers(lanes, ego, ours, 0.75, "front"),
+        ),
+        "sensor_msgs/msg/PointCloud2": (
+            messages.point_cloud(lanes, theirs),
+            bags.point_cloud(lanes, ours),
         ),
     }
     for name, (ros_message, bag_message) in pairs.items():

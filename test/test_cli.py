@@ -146,7 +146,8 @@ def test_a_bag_has_the_topics_of_the_node(weights, video, tmp_path, ending):
     with AnyReader([out]) as reader:
         for connection, time_ns, data in reader.messages():
             message = reader.deserialize(data, connection.msgtype)
-            stamp = message.header.stamp
+            markers = getattr(message, "markers", None)
+            stamp = (markers[0] if markers else message).header.stamp
             assert stamp.sec * 10**9 + stamp.nanosec == time_ns
             topics.setdefault(connection.topic, set()).add(connection.msgtype)
             if connection.topic == "/lane_detector/lanes":
@@ -154,6 +155,9 @@ def test_a_bag_has_the_topics_of_the_node(weights, video, tmp_path, ending):
     assert topics == {
         "/lane_detector/lanes": {"lane_sad_ros/msg/LaneArray"},
         "/lane_detector/existence": {"lane_sad_ros/msg/LaneExistence"},
+        "/lane_detector/ego_lane": {"lane_sad_ros/msg/EgoLane"},
+        "/lane_detector/markers": {"visualization_msgs/msg/MarkerArray"},
+        "/lane_detector/points": {"sensor_msgs/msg/PointCloud2"},
         "/lane_detector/overlay/compressed": {"sensor_msgs/msg/CompressedImage"},
     }
     for record, array in zip(lines(tmp_path / "lanes.jsonl"), arrays, strict=True):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,6 +22,8 @@ from lane_sad_ros.cli.common import (
 )
 from lane_sad_ros.drawing import draw_lanes
 from lane_sad_ros.evaluation import culane, tusimple
+from lane_sad_ros.projection import TF_TOPIC, Projection
+from lane_sad_ros.road import Road, RoadModel
 from lane_sad_ros.sources import (
     IMAGE_RATE,
     IMAGE_SUFFIXES,
@@ -31,10 +33,8 @@ from lane_sad_ros.sources import (
     open_frames,
 )
 
-if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
-    from lane_sad_ros.detection import Detection
-
-Sink = Callable[[SourceFrame, "Detection"], None]
+Sink = Callable[[SourceFrame, Road, float], None]
+"""Takes a frame, what it tells of the road, and the seconds that the detector took."""
 TOPICS = "/lane_detector"
 
 _DETECT = """\
@@ -50,12 +50,18 @@ The ending of OUT says what is written:
   .jsonl               lanes, one JSON object for each frame
   .mp4 .mkv .avi       overlays as a video
   .jpg .png ...        the overlay of one image
-  .mcap .db3           a bag with the node's topics: lanes, existence, overlay/compressed
+  .mcap .db3           a bag with the node's topics: lanes, existence, ego_lane, markers, points,
+                       overlay/compressed; and with camera_info and /tf_static
   .json                for tusimple:, predictions in the benchmark's format
 
 A line of lanes.jsonl: {"frame": name, "stamp": seconds, "image_size": [width, height], "lanes":
 [{"slot", "name", "exists", "probability", "points": [[u, v, score], ...]}, ...]}, every slot from
-left to right, points in pixels of the original image from its bottom up.
+left to right, points in pixels of the original image from its bottom up. On the road, lanes have
+"ground" too, [x, y, z] in metres, and the frame "ego_lane".
+
+Lanes are on the road where it is known what the camera sees (camera_info of the bag, or
+--camera-info) and how it is mounted (--params-file with camera_height, camera_pitch ..., as
+lane_sad calibrate writes it, or else /tf_static of the bag).
 """
 
 
@@ -78,6 +84,20 @@ def add_parser(commands: Any) -> None:
         default=IMAGE_RATE,
         metavar="HZ",
         help="for the stamps of a folder's images (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--track",
+        action=argparse.BooleanOptionalAction,
+        help="follow lanes over time (default: in a video or bag)",
+    )
+    parser.add_argument(
+        "--camera-info", metavar="YAML", help="calibration file of ROS's camera_calibration"
+    )
+    parser.add_argument(
+        "--params-file",
+        metavar="YAML",
+        help="parameter file of the node: base_frame, camera_height, camera_pitch, ..., "
+        "ground_range, marker_lifetime",
     )
     parser.add_argument(
         "--browser-video",
@@ -106,11 +126,14 @@ def _detect(options: argparse.Namespace) -> int:
         source, rows = _open_input(options, on_bad)
     _check_output(options, source)
     with input_errors():
+        projection = Projection(source, options.camera_info, options.params_file)
         detector = make_detector(options)
+    tracking = source.kind in ("video", "bag") if options.track is None else options.track
+    road_model = RoadModel(tracking)
     done, lanes, seconds, started = 0, 0, 0.0, time.monotonic()
     too_slow = 0
     with ExitStack() as stack:
-        sinks = _sinks(options, source, rows, detector.layout.slots, stack)
+        sinks = _sinks(options, source, rows, detector.layout.slots, projection, stack)
         frames = tqdm(
             source, total=source.count, unit="frame", disable=options.quiet, file=sys.stderr
         )
@@ -119,14 +142,16 @@ def _detect(options: argparse.Namespace) -> int:
         for frame in frames:
             try:
                 (detection,) = detector.detect([Frame(frame.image, "bgr")])
+                road_model.projector = projection.projector(frame)
             except ValueError as error:
                 on_bad(f"{source.path}: {frame.name}: {error}")
                 continue
-            for sink in sinks:
-                sink(frame, detection)
-            done += 1
-            lanes += len(detection.lanes.present)
+            road = road_model.update(detection.lanes, frame.stamp_ns)
             took = sum(detection.stages.values())
+            for sink in sinks:
+                sink(frame, road, took)
+            done += 1
+            lanes += len(road.lanes.present)
             seconds += took
             too_slow += 1000 * took > tusimple.RUN_TIME_LIMIT
         if not done:
@@ -142,6 +167,8 @@ def _detect(options: argparse.Namespace) -> int:
             "the official metric fails; --run-time MS writes another time",
             file=sys.stderr,
         )
+    if projection.note:
+        print(f"lane_sad: lanes stay in pixels: {projection.note}", file=sys.stderr)
     if bad:
         print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
     return 1 if bad else 0
@@ -212,6 +239,7 @@ def _sinks(
     source: FrameSource,
     rows: dict[str, list[float]],
     slots: Sequence[str],
+    projection: Projection,
     stack: ExitStack,
 ) -> list[Sink]:
     """What to do with each detection; files are closed, and appear, with the stack."""
@@ -224,11 +252,11 @@ def _sinks(
     if ending in outputs.VIDEO_ENDINGS:
         return [_video(output, source.rate, options.browser_video, stack)]
     if ending in bags.STORAGE_ENDINGS:
-        return [_bag(output, slots, stack)]
+        return [_bag(output, slots, projection, stack)]
     if ending in IMAGE_SUFFIXES:
-        return [lambda frame, detection: outputs.write_image(output, _overlay(frame, detection))]
+        return [lambda frame, road, _: outputs.write_image(output, _overlay(frame, road))]
     if options.input.startswith("culane:"):
-        return [lambda frame, detection: _culane(output, frame, detection)]
+        return [lambda frame, road, _: _culane(output, frame, road)]
     lines = _lines(output / "lanes.jsonl", slots, stack)
     if source.kind in ("video", "bag"):
         return [
@@ -237,40 +265,56 @@ def _sinks(
         ]
     return [
         lines,
-        lambda frame, detection: outputs.write_image(
-            output / frame.name, _overlay(frame, detection)
-        ),
+        lambda frame, road, _: outputs.write_image(output / frame.name, _overlay(frame, road)),
     ]
 
 
-def _overlay(frame: SourceFrame, detection: Detection) -> outputs.Image:
-    return draw_lanes(frame.image, detection.lanes)
+def _overlay(frame: SourceFrame, road: Road) -> outputs.Image:
+    return draw_lanes(frame.image, road.lanes, ego=road.ego)
 
 
 def _lines(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
     add = stack.enter_context(outputs.writing_lines(path))
-    return lambda frame, detection: add(
-        outputs.lane_record(frame.name, frame.stamp, detection.lanes, slots)
+    return lambda frame, road, _: add(
+        outputs.lane_record(frame.name, frame.stamp, road.lanes, slots, road.ego)
     )
 
 
 def _video(path: Path, rate: float, for_browsers: bool, stack: ExitStack) -> Sink:
     add = stack.enter_context(outputs.writing_video(path, rate, for_browsers=for_browsers))
-    return lambda frame, detection: add(_overlay(frame, detection))
+    return lambda frame, road, _: add(_overlay(frame, road))
 
 
-def _bag(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
+def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitStack) -> Sink:
     bag = stack.enter_context(bags.writing_bag(path))
+    parameters = projection.parameters
+    first = True
 
-    def sink(frame: SourceFrame, detection: Detection) -> None:
-        header = bags.header(frame.stamp_ns, frame.frame_id)
+    def sink(frame: SourceFrame, road: Road, _: float) -> None:
+        nonlocal first
+        lanes, stamp = road.lanes, frame.stamp_ns
+        header = bags.header(stamp, frame.frame_id)
+        on_road = bags.header(stamp, parameters.base_frame)
+        is_ground = any(lane.ground is not None for lane in lanes.lanes)
+        if first:
+            for transforms in projection.static_transforms(frame):
+                bag.write(TF_TOPIC, transforms, stamp)
+            first = False
         messages = {
-            "lanes": bags.lane_array(detection.lanes, slots, header),
-            "existence": bags.lane_existence(detection.lanes, header),
-            "overlay/compressed": bags.jpeg(_overlay(frame, detection), header),
+            "lanes": bags.lane_array(
+                lanes, slots, header, parameters.base_frame if is_ground else ""
+            ),
+            "existence": bags.lane_existence(lanes, header),
+            "markers": bags.markers(lanes, road.ego, on_road, parameters.marker_lifetime),
+            "points": bags.point_cloud(lanes, on_road),
+            "overlay/compressed": bags.jpeg(_overlay(frame, road), header),
         }
+        if road.ego is not None:
+            messages["ego_lane"] = bags.ego_lane(road.ego, on_road)
         for topic, message in messages.items():
-            bag.write(f"{TOPICS}/{topic}", message, frame.stamp_ns)
+            bag.write(f"{TOPICS}/{topic}", message, stamp)
+        for topic, message in projection.messages(frame).items():
+            bag.write(topic, message, stamp)
 
     return sink
 
@@ -280,13 +324,13 @@ def _tusimple(
 ) -> Sink:
     add = stack.enter_context(outputs.writing_lines(path))
 
-    def sink(frame: SourceFrame, detection: Detection) -> None:
-        took = 1000 * sum(detection.stages.values()) if run_time is None else run_time
-        add(tusimple.to_record(detection.lanes, frame.name, rows[frame.name], took))
+    def sink(frame: SourceFrame, road: Road, seconds: float) -> None:
+        took = 1000 * seconds if run_time is None else run_time
+        add(tusimple.to_record(road.lanes, frame.name, rows[frame.name], took))
 
     return sink
 
 
-def _culane(folder: Path, frame: SourceFrame, detection: Detection) -> None:
+def _culane(folder: Path, frame: SourceFrame, road: Road) -> None:
     path = folder / Path(frame.name).with_suffix(".lines.txt")
-    culane.write_lanes(path, detection.lanes)
+    culane.write_lanes(path, road.lanes)

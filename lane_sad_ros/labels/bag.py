@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lane_sad_ros import bags
 from lane_sad_ros.camera_info import camera_info
-from lane_sad_ros.ground import CameraModel, Mounting
+from lane_sad_ros.ground import CameraModel
 from lane_sad_ros.labels.drives import EncodedImage, LabelledDrive, LabelledFrame
 
 IMAGE_TOPIC = "/camera/image/compressed"
@@ -58,7 +55,10 @@ def write_bag(
                 )
                 continue
             if not count and drive.mounting is not None:
-                bag.write(TF_TOPIC, _transform(drive.mounting, frame.stamp_ns), frame.stamp_ns)
+                transform = bags.transform(
+                    drive.mounting, VEHICLE_FRAME, CAMERA_FRAME, frame.stamp_ns
+                )
+                bag.write(TF_TOPIC, transform, frame.stamp_ns)
             header = bags.header(frame.stamp_ns, CAMERA_FRAME)
             messages: dict[str, Any] = {}
             if frame.camera is not None:
@@ -88,28 +88,3 @@ def _image(image: EncodedImage, header: Any) -> Any:
     return bags.types().types["sensor_msgs/msg/CompressedImage"](
         header=header, format=image.format, data=np.frombuffer(image.data, np.uint8)
     )
-
-
-def _transform(mounting: Mounting, stamp_ns: int) -> Any:
-    """The pose of the camera's optical frame on the vehicle, as /tf_static has it."""
-    classes = bags.types().types
-    position = [float(value) for value in mounting.position]
-    rotation = [float(value) for value in _quaternion(mounting.rotation)]
-    pose = classes["geometry_msgs/msg/Transform"](
-        translation=classes["geometry_msgs/msg/Vector3"](**dict(zip("xyz", position, strict=True))),
-        rotation=classes["geometry_msgs/msg/Quaternion"](
-            **dict(zip("xyzw", rotation, strict=True))
-        ),
-    )
-    stamped = classes["geometry_msgs/msg/TransformStamped"](
-        header=bags.header(stamp_ns, VEHICLE_FRAME), child_frame_id=CAMERA_FRAME, transform=pose
-    )
-    return classes["tf2_msgs/msg/TFMessage"](transforms=[stamped])
-
-
-def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(x, y, z, w) of a 3×3 rotation."""
-    axis: NDArray[np.float64] = np.asarray(cv2.Rodrigues(rotation)[0], np.float64).ravel()
-    angle = float(np.linalg.norm(axis))
-    scale = math.sin(angle / 2) / angle if angle else 0.0
-    return np.array([*(scale * axis), math.cos(angle / 2)])

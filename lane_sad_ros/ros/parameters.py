@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lane_sad_ros.ground import MAX_RANGE
+from lane_sad_ros.ground import BASE_FRAME, MAX_RANGE
+from lane_sad_ros.messages import MARKER_LIFETIME
 from lane_sad_ros.ros.settings import one_of, parameter
 
 FROM_WEIGHTS = -1.0
@@ -148,7 +149,7 @@ class Settings:
         highest=100,
     )
     base_frame: str = parameter(
-        "base_link",
+        BASE_FRAME,
         "Frame of points on the road: x forward, y left, its plane z = 0 is the road. Where "
         "base_link is above the road, base_footprint is meant.",
         check=_check_frame,
@@ -178,7 +179,7 @@ class Settings:
         check=_check_finite,
     )
     marker_lifetime: float = parameter(
-        0.5,
+        MARKER_LIFETIME,
         "Seconds after which a marker that is not renewed vanishes. 0: never.",
         change="any",
         lowest=0.0,
