@@ -55,7 +55,9 @@ class TrackerSettings:
         outlier is ignored and a true jump is a frame late.
     reach: lines with less than this between them, on average over their rows, may be one marking;
         markings are several times as far apart.
-    evidence: a single frame says no more than this about existence, as a probability.
+    evidence: a frame where a lane is found, or not found, says at least and at most this for it, or
+        against it, as a probability. Whether it is found is the detector's threshold to decide.
+    alike: frames nearer in time than this err alike, so that each says less; seconds.
     change: lanes come and go at this rate, 1/s; what is known of their existence fades with it.
     appear, vanish: filtered existence probabilities above and below which a lane comes and goes.
     coast: seconds that a lane is continued without detections.
@@ -68,9 +70,10 @@ class TrackerSettings:
     gate: float = 6.0
     misfits: int = 2
     reach: float = 0.05
-    evidence: float = 0.9
+    evidence: tuple[float, float] = (0.6, 0.9)
+    alike: float = 0.05
     change: float = 1.0
-    appear: float = 0.6
+    appear: float = 0.7
     vanish: float = 0.3
     coast: float = 0.4
     gap: float = 1.0
@@ -112,7 +115,7 @@ class LaneTracker:
         tracks.predict(seconds)
         tracks.shift(seen)
         followed = tracks.follow(seen)
-        tracks.judge(seen)
+        tracks.judge(seen, seconds)
         return tracks.lanes(lanes, seen, followed)
 
 
@@ -226,17 +229,19 @@ class _Tracks:
         tracks["unseen"][taken] = 0.0
         return fits | begin
 
-    def judge(self, seen: _Seen) -> None:
+    def judge(self, seen: _Seen, seconds: float) -> None:
         """Updates which lanes exist."""
         tracks, settings = self._tracks, self._settings
-        # A slot without points says nothing for the lane, and one with points nothing against it.
+        least, most = settings.evidence
         evidence = np.where(
             seen.exists,
-            seen.probability.clip(0.5, settings.evidence),
-            seen.probability.clip(1 - settings.evidence, 0.5),
+            seen.probability.clip(least, most),
+            seen.probability.clip(1 - most, 1 - least),
         )
-        yes, no = tracks["probability"] * evidence, (1 - tracks["probability"]) * (1 - evidence)
-        tracks["probability"] = yes / (yes + no)
+        weight = np.where(tracks["judged"], min(seconds / settings.alike, 1.0), 1.0)
+        odds = tracks["probability"] / (1 - tracks["probability"])
+        odds *= (evidence / (1 - evidence)) ** weight
+        tracks["probability"] = odds / (1 + odds)
         exists = np.where(tracks["judged"], tracks["exists"], seen.exists)
         exists |= tracks["judged"] & (tracks["probability"] > settings.appear)
         exists &= ~tracks["judged"] | (tracks["probability"] >= settings.vanish)
