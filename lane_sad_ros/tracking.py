@@ -28,7 +28,7 @@ _TRACK = np.dtype(
         ("uu", np.float64, _ROWS),  # the covariance of the two: pixels²,
         ("us", np.float64, _ROWS),  # pixels² / s,
         ("ss", np.float64, _ROWS),  # pixels² / s²
-        ("across", np.float64, _ROWS),  # pixels along the row for a pixel across the lane
+        ("slopes", np.float64, _ROWS),  # columns per row
         ("unseen", np.float64, _ROWS),  # seconds
         ("misfits", np.int64),  # detections in a row that did not fit
         ("probability", np.float64),  # that the lane exists
@@ -128,7 +128,7 @@ class _Seen:
         self.exists = np.array([lane.exists and len(lane.points) > 1 for lane in lanes.lanes], bool)
         self.columns = np.full(shape, np.nan)
         self.scores = np.zeros(shape)
-        self.across = np.ones(shape)
+        self.slopes = np.zeros(shape)
         step = rows[1] - rows[0]
         for slot in np.flatnonzero(self.exists):
             u, v, score = lanes.lanes[slot].points[::-1].astype(np.float64).T  # from the top
@@ -140,7 +140,7 @@ class _Seen:
             columns += np.minimum(at - v[0], 0) * slopes[0] + np.maximum(at - v[-1], 0) * slopes[-1]
             self.columns[slot, inside] = columns
             self.scores[slot, inside] = np.interp(at, v, score)
-            self.across[slot, inside] = np.hypot(1, np.interp(at, v, slopes))
+            self.slopes[slot, inside] = np.interp(at, v, slopes)
 
 
 class _Tracks:
@@ -150,6 +150,7 @@ class _Tracks:
         self._width, height = size
         self.slots = slots
         self.rows = (np.arange(_ROWS) + 0.5) * height / _ROWS - 0.5
+        self._depths = self.rows / height
         self._settings = settings
         blank = np.zeros(1, _TRACK)
         blank["columns"] = np.nan
@@ -161,7 +162,7 @@ class _Tracks:
     def predict(self, seconds: float) -> None:
         """Moves all tracks on in time."""
         tracks, settings = self._tracks, self._settings
-        density = (settings.agility * self._width * tracks["across"]) ** 2
+        density = (settings.agility * self._width * np.hypot(1, tracks["slopes"])) ** 2
         tracks["columns"] += tracks["speeds"] * seconds
         tracks["uu"] += seconds * (2 * tracks["us"] + seconds * tracks["ss"])
         tracks["uu"] += density * seconds**3 / 3
@@ -188,7 +189,8 @@ class _Tracks:
         tracks, settings = self._tracks, self._settings
         measured, known = ~np.isnan(seen.columns), ~np.isnan(tracks["columns"])
         both = measured & known
-        noise = (settings.noise * self._width * seen.across / seen.scores.clip(0.01)) ** 2
+        across = self._width * np.hypot(1, seen.slopes)  # as long on a row as a width across
+        noise = (settings.noise * across / seen.scores.clip(0.01)) ** 2
         spread = tracks["uu"] + noise
         miss = np.where(both, seen.columns - tracks["columns"], 0.0)
         off = (miss**2 / spread).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
@@ -224,10 +226,31 @@ class _Tracks:
         tracks["columns"][new] = seen.columns[new]
         tracks["uu"][new] = noise[new]
         tracks["us"][new] = 0.0
-        tracks["ss"][new] = (settings.start_speed * self._width * seen.across[new]) ** 2
-        tracks["across"][taken] = seen.across[taken]
+        tracks["ss"][new] = (settings.start_speed * across[new]) ** 2
+        tracks["slopes"][taken] = seen.slopes[taken]
         tracks["unseen"][taken] = 0.0
+        self._lead(taken)
         return fits | begin
+
+    def _lead(self, taken: Flags) -> None:
+        """Lets the lanes that are not seen in this frame move like those that are.
+
+        taken: slots×rows that are seen. When the camera pitches, lanes move along their slopes;
+        when it turns, all alike; when it moves aside, in proportion to the row. These three are
+        fitted to the speeds of the lanes seen, each lane counting as one.
+        """
+        tracks = self._tracks
+        lost = ~taken.any(axis=1)
+        if lost.all():
+            return
+        slopes = tracks["slopes"]
+        ways = np.stack([slopes, np.ones_like(slopes), np.ones_like(slopes) * self._depths])
+        weights = taken / (1 + slopes**2)
+        weights /= np.where(lost, 1, weights.sum(axis=1))[:, None]
+        # Axes: way, slot, row. A little weight at rest decides where the lanes do not.
+        normal = np.einsum("isk,jsk,sk->ij", ways, ways, weights) + 0.1 * np.eye(3)
+        wanted = np.einsum("isk,sk,sk->i", ways, weights, tracks["speeds"])
+        tracks["speeds"][lost] = np.tensordot(np.linalg.solve(normal, wanted), ways, 1)[lost]
 
     def judge(self, seen: _Seen, seconds: float) -> None:
         """Updates which lanes exist."""

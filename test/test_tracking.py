@@ -159,6 +159,16 @@ def test_a_short_gap_is_bridged_along_the_lanes_path() -> None:
         assert np.abs(found[:, 0] - expected).max() < 3
 
 
+def test_a_lane_that_is_not_seen_moves_like_the_others() -> None:
+    places = [0.0] * 15 + [0.02 * index for index in range(7)]  # the vehicle begins to move over
+    frames = [frame(np.array(ROAD) - place) for place in places]
+    tracked = run([gone(lanes, 3, 0.4) if i >= 15 else lanes for i, lanes in enumerate(frames)])
+    found = tracked[-1].lanes[3].points
+    expected = 639.5 + (0.5 - places[-1]) * 1.5 * (found[:, 1] - HORIZON)
+    still = 639.5 + 0.5 * 1.5 * (found[:, 1] - HORIZON)
+    assert np.abs(found[:, 0] - expected).max() < 0.4 * np.abs(still - expected).max()
+
+
 @pytest.mark.parametrize("rate", [10.0, 40.0])
 def test_a_lane_is_not_continued_for_longer_than_it_may_be(rate: float) -> None:
     missing = gone(ego(0.5), 3, 0.5)  # the network does not know
