@@ -63,7 +63,7 @@ ARGUMENTS = [
     _argument(
         "truth",
         "/truth/lanes",
-        "Topic of the true lanes in the bag (lane_sad_ros/LaneArray). Empty: time alone is "
+        "Topic of the true lanes in the bag (lane_sad_ros/LaneArray). none: time alone is "
         "measured.",
     ),
     _argument("report", "lane_evaluation", "Folder for report.html, report.json and lanes.jsonl."),
@@ -181,7 +181,8 @@ def _evaluator(given: dict[str, str], bag: str) -> Node:
     parameters: dict[str, Any] = {
         "bag": bag,
         "image_topic": given["image_topic"],
-        "truth_topic": given["truth"],
+        # ros2 launch takes no empty arguments.
+        "truth_topic": "" if given["truth"] == "none" else given["truth"],
         "report": str(Path(given["report"]).expanduser().absolute()),
         # Without it the node would outlive a ros2 launch that was ended by SIGTERM or SIGKILL.
         "exit_with_parent": True,

@@ -1,7 +1,7 @@
-"""The launch file: what it hands to the node, and that it says what is wrong.
+"""The launch files: what they hand to the nodes, and that they say what is wrong.
 
-The launched node is real up to the interpreter: `python:=` names a program that writes down what it
-was called with. One test runs the node itself.
+For detect.launch.py the node is real up to the interpreter: `python:=` names a program that writes
+down what it was called with. One test of it, and those of evaluate.launch.py, run the nodes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+
+from lane_sad_ros import bags
 
 pytest.importorskip(
     "launch_ros", reason="launch_ros is not installed (the ROS 2 wheels do not have it)"
@@ -28,6 +31,8 @@ pytest.importorskip("ros2launch", reason="ros2launch is not installed")
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = yaml.safe_load((ROOT / "config" / "detector.yaml").read_text())["/**"]["ros__parameters"]
 LAUNCH = ["ros2", "launch", "lane_sad_ros", "detect.launch.py"]
+EVALUATE = ["ros2", "launch", "lane_sad_ros", "evaluate.launch.py"]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 Arguments = dict[str, Any]
 
 
@@ -75,17 +80,28 @@ def launch(tmp_path: Path) -> Callable[..., Arguments]:
     return run
 
 
-def _failure(*arguments: str) -> str:
-    result = subprocess.run([*LAUNCH, *arguments], capture_output=True, text=True, timeout=60)
+def _failure(*arguments: str, launch: list[str] = LAUNCH) -> str:
+    result = subprocess.run([*launch, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode != 0
     return result.stdout + result.stderr
 
 
-def test_every_argument_is_described() -> None:
-    result = subprocess.run([*LAUNCH, "--show-args"], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("launch", "some"),
+    [
+        (
+            LAUNCH,
+            "image camera_info image_transport weights device rviz bag params_file namespace "
+            "python use_sim_time log_level cameras",
+        ),
+        (EVALUATE, "bag truth report pace player rate deadline weights device params_file python"),
+    ],
+    ids=["detect", "evaluate"],
+)
+def test_every_argument_is_described(launch: list[str], some: str) -> None:
+    result = subprocess.run([*launch, "--show-args"], capture_output=True, text=True, check=True)
     names = {line.strip(" ':") for line in result.stdout.splitlines() if line.startswith("    '")}
-    assert {"image", "camera_info", "image_transport", "weights", "device", "rviz", "bag"} <= names
-    assert {"params_file", "namespace", "python", "use_sim_time", "log_level", "cameras"} <= names
+    assert set(some.split()) <= names
     assert "no description given" not in result.stdout.lower()
 
 
@@ -166,37 +182,122 @@ def test_rviz_that_is_missing_is_named() -> None:
     assert "needs RViz" in _failure("rviz:=true")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+class Launch:
+    """A launch with a process group of its own, as a terminal starts it."""
+
+    def __init__(self, *command: str, logs: Path) -> None:
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, "ROS_LOG_DIR": str(logs), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # A launch in the background of a script ignores SIGINT; this one is to hear it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def wait_for_output(self, words: str) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if words in line:
+                return
+            assert "cannot configure" not in line
+        pytest.fail("everything ended at once")
+
+    def send(self, number: signal.Signals) -> None:
+        """SIGINT to the whole group, as Ctrl-C does it; the others to ros2 launch alone."""
+        if number == signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    def finish(self) -> str:
+        """What was printed until launch and all nodes were gone, which ends the pipe."""
+        try:
+            return self.process.communicate(timeout=60)[0]
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_node_ends_with_its_launch(
     number: signal.Signals, tmp_path: Path, make_weights: Callable[..., Path]
 ) -> None:
-    """SIGINT to the whole group, as Ctrl-C does it; the others to ros2 launch alone."""
-    process = subprocess.Popen(
-        [*LAUNCH, f"weights:={make_weights()}", "device:=cpu"],
-        env={**os.environ, "ROS_LOG_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # A launch in the background of a script ignores SIGINT; this one is to hear it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if line.rstrip().endswith("active"):
-                break
-            assert "cannot configure" not in line
-        else:
-            pytest.fail("the node ended at once")
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
-        # The pipe ends when launch and node are both gone.
-        output, _ = process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+    launch = Launch(*LAUNCH, f"weights:={make_weights()}", "device:=cpu", logs=tmp_path)
+    launch.wait_for_output("active\n")
+    launch.send(number)
+    output = launch.finish()
     if number == signal.SIGINT:
         assert "process has finished cleanly" in output
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, make_weights: Callable[..., Path]) -> list[str]:
+    """Arguments that evaluate a bag of ten images without true lanes, into a folder `report`."""
+    bag = tmp_path / "drive.mcap"
+    with bags.writing_bag(bag) as writer:
+        for index in range(10):
+            stamp_ns = 10**18 + index * 50_000_000
+            header = bags.header(stamp_ns, "camera")
+            pixels = np.full((96, 128, 3), 20 * index, np.uint8)
+            writer.write("/camera/image/compressed", bags.jpeg(pixels, header), stamp_ns)
+    weights = f"weights:={make_weights()}"
+    return [f"bag:={bag}", weights, "device:=cpu", f"report:={tmp_path / 'report'}"]
+
+
+def test_an_evaluation_ends_by_itself(evaluation: list[str], tmp_path: Path) -> None:
+    launch = Launch(*EVALUATE, *evaluation, "truth:=none", "deadline:=9", logs=tmp_path)
+    output = launch.finish()
+    assert launch.process.returncode == 0, output
+    assert "10 answered" in output
+    assert output.count("process has finished cleanly") == 2
+    assert (tmp_path / "report" / "report.json").is_file()
+
+
+def test_a_failed_evaluation_is_told_by_the_exit_code(
+    evaluation: list[str], tmp_path: Path
+) -> None:
+    launch = Launch(*EVALUATE, *evaluation, logs=tmp_path)
+    output = launch.finish()
+    assert launch.process.returncode == 1
+    assert "no true lanes of these images" in output
+    assert "the evaluation failed (exit code 1)" in output
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_evaluation_ends_with_its_launch(
+    number: signal.Signals, evaluation: list[str], tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow.yaml"
+    slow.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"rate": 0.01}}}))
+    arguments = ("pace:=real_time", "player:=own", f"evaluator_params_file:={slow}", "truth:=none")
+    launch = Launch(*EVALUATE, *evaluation, *arguments, logs=tmp_path)
+    launch.wait_for_output("playing 10 images")
+    launch.send(number)
+    output = launch.finish()
+    assert "Traceback" not in output
+    if number == signal.SIGINT:  # else nobody was left to pass on what the nodes printed
+        assert "interrupted" in output
+    assert (tmp_path / "report" / "report.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("bag:=/no/such/bag", "bag:=/no/such/bag does not exist"),
+        ("rate:=fast", "rate:=fast is not a number"),
+        (
+            "image_topic:=/none",
+            "image_topic:=/none is not one of the image topics of the bag: /cam",
+        ),
+        ("python:=/no/such/python", "LANE_SAD_PYTHON=/no/such/python is not a Python interpreter"),
+        ("evaluator_params_file:=/none", "evaluator_params_file:=/none does not exist"),
+        ("weights:=/no/such/file", "weights:=/no/such/file does not exist"),
+    ],
+)
+def test_wrong_arguments_of_an_evaluation_are_named(
+    argument: str, complaint: str, evaluation: list[str]
+) -> None:
+    assert complaint in _failure(*evaluation, argument, launch=EVALUATE)

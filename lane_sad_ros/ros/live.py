@@ -189,13 +189,13 @@ class LiveReplay:
     def _about_detector(self) -> dict[str, str]:
         """What its diagnostics say of it, and notes on the frames that it did not answer."""
         collector = self._collector
+        status = collector.detector_status()
         if collector.matched and not all(heard.answer for heard in self._heard):
             collector.forget_statuses()  # the next ones know of the last frames
             if collector.wait_for(lambda: collector.camera_status() is not None, _FRESH):
                 counts = ("received", "dropped", "lost on the way", "bad", "failed")
                 listed = ", ".join(f"{collector.told(f'frames {name}')} {name}" for name in counts)
                 self._notes.append(f"Frames by the detector's own account: {listed}.")
-        status = collector.detector_status()
         told = {value.key: value.value for value in status.values} if status else {}
         about = {key: told[key] for key in ("weights", "device", "engine") if key in told}
         return {"detector": self._settings.detector, **about}
