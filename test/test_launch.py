@@ -262,7 +262,7 @@ def test_a_failed_evaluation_is_told_by_the_exit_code(
     launch = Launch(*EVALUATE, *evaluation, logs=tmp_path)
     output = launch.finish()
     assert launch.process.returncode == 1
-    assert "no true lanes of these images" in output
+    assert "/truth/lanes" in output
     assert "the evaluation failed (exit code 1)" in output
 
 
@@ -280,7 +280,6 @@ def test_an_evaluation_ends_with_its_launch(
     assert "Traceback" not in output
     if number == signal.SIGINT:  # else nobody was left to pass on what the nodes printed
         assert "interrupted" in output
-    assert (tmp_path / "report" / "report.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class LaneEvaluatorNode(Node):
     def _leave(self, replay: Replay) -> None:
         """Writes everything and prints the summary."""
         folder = Path(self._settings.report).expanduser()
-        scores = score(replay)
+        scores = score(replay, self._settings.first_row)
         with outputs.writing_lines(folder / "lanes.jsonl") as add:
             for frame in replay.frames:
                 if frame.prediction is not None:

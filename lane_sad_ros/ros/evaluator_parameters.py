@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lane_sad_ros.bag_replay import TRUTH_TOPIC
+from lane_sad_ros.evaluation.replay import FIRST_ROW
 from lane_sad_ros.ros.settings import one_of, parameter
 
 PACES = ("step", "real_time")
@@ -28,7 +30,7 @@ class Settings:
         "", "Topic of the images in the bag. Empty: the only one there is.", change="never"
     )
     truth_topic: str = parameter(
-        "/truth/lanes",
+        TRUTH_TOPIC,
         "Topic of the true lanes in the bag (lane_sad_ros/LaneArray). Empty: time alone is "
         "measured.",
         change="never",
@@ -44,6 +46,13 @@ class Settings:
         "",
         "The detector's camera that the images are for. Empty: the one without a name.",
         change="never",
+    )
+    first_row: int = parameter(
+        FIRST_ROW,
+        "TuSimple's figures are taken from this row of 1280x720 on, as in the labels.",
+        change="never",
+        lowest=0,
+        highest=710,
     )
     report: str = parameter(
         "lane_evaluation",

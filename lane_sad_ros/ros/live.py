@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from rclpy.node import Node
 
 from lane_sad_ros import bags
+from lane_sad_ros.bag_replay import LaneTopic
 from lane_sad_ros.evaluation.replay import Replay, ReplayFrame
-from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.messages import lanes_from_message
 from lane_sad_ros.ros.collector import Answer, Collector
 from lane_sad_ros.ros.evaluator_parameters import Settings
 from lane_sad_ros.ros.external import Listener, Ros2BagPlay, follow
@@ -54,7 +53,7 @@ class LiveReplay:
         self._images = bags.ImageTopic(self._path, settings.image_topic or None)
         # What a detector said when the bag was recorded must not pass for its answers now.
         self._without = (f"{settings.detector}/", "/diagnostics")
-        self._truth = self._read_truth()
+        self._truth = self._open_truth()
         self._collector = Collector(node, settings.detector, settings.camera, existence=False)
         self._heard: list[_Heard] = []
         self._notes: list[str] = []
@@ -159,17 +158,18 @@ class LiveReplay:
                 self._heard.pop()
 
     def _replay(self) -> Replay:
+        slots = next((heard.answer.slots for heard in self._heard if heard.answer), ())
+        truth = self._truth.by_stamp(slots, self._note) if self._truth and slots else {}
         frames = tuple(
             ReplayFrame(
                 heard.index,
                 heard.stamp_ns,
-                self._truth.get(heard.stamp_ns),
+                truth.pop(heard.stamp_ns, None),
                 heard.answer.lanes if heard.answer else None,
                 heard.latency,
             )
             for heard in self._heard
         )
-        slots = next((heard.answer.slots for heard in self._heard if heard.answer), ())
         if len(frames) < self._images.count:
             self._notes.append(
                 f"{self._images.count - len(frames)} of the bag's {self._images.count} images were "
@@ -178,7 +178,7 @@ class LiveReplay:
         settings = self._settings
         used = {
             "bag": str(self._path),
-            "images": f"{self._images.topic} ({self._images.type.rpartition('/')[2]})",
+            "images": self._images.topic,
             "truth": settings.truth_topic or "none",
             "player": self._player,
             **self._about_detector(),
@@ -208,25 +208,29 @@ class LiveReplay:
                 self.problems.append("no image was answered")
         elif unanswered and self._settings.pace == "step":
             self.problems.append(f"{unanswered} of {len(replay.frames)} images were not answered")
-        known = any(frame.truth for frame in replay.frames)
-        if self._settings.truth_topic and replay.frames and not known:
+        if self._truth and replay.slots and not any(frame.truth for frame in replay.frames):
             self.problems.append(
-                f"{self._path}: no true lanes of these images on {self._settings.truth_topic}; "
-                "name their topic (truth_topic), or an empty one to measure time alone"
+                f"{self._path}: no image has the stamp of true lanes on {self._truth.topic}; "
+                "header stamps must be equal"
             )
 
-    def _read_truth(self) -> dict[int, Lanes]:
-        """The true lanes by stamp."""
-        topic = self._settings.truth_topic
-        kinds = {info.name: info.type for info in bags.topics(self._path)}
-        if not topic or topic not in kinds:
-            return {}
-        truth = {}
-        with suppress(bags.BagError):  # of a bag that was cut short; playing it will tell
-            for message in bags.recorded(self._path, [topic]):
-                lanes = bags.types().deserialize_cdr(message.data, kinds[topic])
-                truth[message.stamp_ns] = lanes_from_message(lanes)
-        return truth
+    def _note(self, line: str) -> None:
+        if line not in self.problems:
+            self._notes.append(line)
+
+    def _open_truth(self) -> LaneTopic | None:
+        """The topic of the true lanes; what is wrong with it is said before anything is played."""
+        if not self._settings.truth_topic:
+            return None
+        try:
+            return LaneTopic(self._path, self._settings.truth_topic)
+        except bags.BagError as error:
+            self.problems.append(
+                f"{error}; name the topic of the true lanes (truth_topic), or an empty one to "
+                "measure time alone"
+            )
+            self._node.get_logger().warning(self.problems[-1])
+            return None
 
     def _pace_in_words(self) -> str:
         if self._settings.pace == "step":
