@@ -36,6 +36,12 @@ RVIZ_CONFIG = SHARE / "rviz" / "lanes.rviz"
 # Fast DDS 2 (Jazzy) reads the first, Fast DDS 3 (from Kilted on) the second.
 FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 BOOLEAN = ["true", "false"]
+OUTPUTS = (
+    "markers",
+    "points",
+    "overlay",
+    "overlay/compressed",
+)  # that the RViz configuration shows
 
 
 def _argument(
@@ -56,7 +62,8 @@ ARGUMENTS = [
     _argument(
         "camera_info",
         "camera_info",
-        "Topic of the calibration; with cameras, its name below each camera's.",
+        "Topic of the calibration; with cameras, its name below each camera's. As it stands: "
+        "camera_info beside the images.",
     ),
     _argument(
         "cameras",
@@ -79,6 +86,47 @@ ARGUMENTS = [
     ),
     _argument("weights", "", "Weights file (safetensors). Empty: as in params_file."),
     _argument("device", "", "auto, cpu, cuda or cuda:N. Empty: as in params_file."),
+    _argument(
+        "tracking",
+        "",
+        "Follow lanes over time. Empty: as in params_file.",
+        ["", *BOOLEAN],
+    ),
+    _argument(
+        "base_frame",
+        "",
+        "Frame whose plane z = 0 is the road, such as base_link or base_footprint. Empty: as in "
+        "params_file.",
+    ),
+    _argument(
+        "camera_height",
+        "",
+        "Metres of the camera above the road: with it, the camera is mounted as camera_... say, "
+        "without it as TF says. Empty: as in params_file.",
+    ),
+    _argument("camera_pitch", "", "Radians that the camera looks down. Empty: as in params_file."),
+    _argument(
+        "camera_roll",
+        "",
+        "Radians that the camera's right side is lowered. Empty: as in params_file.",
+    ),
+    _argument(
+        "camera_yaw", "", "Radians that the camera looks to the left. Empty: as in params_file."
+    ),
+    _argument(
+        "camera_x", "", "Metres of the camera ahead of base_frame. Empty: as in params_file."
+    ),
+    _argument(
+        "camera_y",
+        "",
+        "Metres of the camera to the left of base_frame. Empty: as in params_file.",
+    ),
+    _argument(
+        "use_tf",
+        "",
+        "Without camera_height, ask TF how the camera is mounted. Empty: as in params_file.",
+        ["", *BOOLEAN],
+    ),
     _argument("params_file", str(PARAMS_FILE), "YAML file with the parameters of the node."),
     _argument("namespace", "", "Namespace of the node and of its relative topics."),
     _argument(
@@ -106,7 +154,12 @@ ARGUMENTS = [
         "FASTRTPS_DEFAULT_PROFILES_FILE or FASTDDS_DEFAULT_PROFILES_FILE names a profile already.",
         BOOLEAN,
     ),
-    _argument("rviz", "false", "Open RViz with the overlay.", BOOLEAN),
+    _argument(
+        "rviz",
+        "false",
+        "Open RViz with the overlay and the lanes on the road; with cameras, of the first.",
+        BOOLEAN,
+    ),
     _argument(
         "bag", "", "Bag to play with its clock, from the moment when the node is active."
     ),
@@ -136,9 +189,15 @@ def _detector(given: dict[str, str], environment: dict[str, str]) -> LifecycleNo
     params_file = _existing("params_file", given["params_file"])
     # Without it the node would outlive a ros2 launch that was ended by SIGTERM or SIGKILL.
     parameters: dict[str, Any] = {"exit_with_parent": True}
-    for name in ("weights", "device", "image_transport", "image_reliability"):
+    for name in ("weights", "device", "image_transport", "image_reliability", "base_frame"):
         if given[name]:
             parameters[name] = given[name]
+    for name in ("tracking", "use_tf"):
+        if given[name]:
+            parameters[name] = given[name] == "true"
+    for name in ("height", "pitch", "roll", "yaw", "x", "y"):
+        if given[f"camera_{name}"]:
+            parameters[f"camera_{name}"] = _number(f"camera_{name}", given[f"camera_{name}"])
     if given["weights"]:
         parameters["weights"] = _existing("weights", given["weights"])
     if given["cameras"]:
@@ -147,7 +206,8 @@ def _detector(given: dict[str, str], environment: dict[str, str]) -> LifecycleNo
     if sim_time:
         parameters["use_sim_time"] = sim_time == "true"
 
-    prefixes = [f"{name}/" for name in _cameras(parameters, params_file) if name] or [""]
+    prefixes = [f"{name}/" for name in _value("cameras", parameters, params_file) or [] if name]
+    prefixes = prefixes or [""]
     topics = {
         "image": given["image"],
         "image/compressed": f"{given['image']}/compressed",
@@ -208,14 +268,23 @@ def _rviz(given: dict[str, str], environment: dict[str, str]) -> Node:
         raise RuntimeError(
             "detect.launch.py: rviz:=true needs RViz (apt install ros-$ROS_DISTRO-rviz2)"
         )
-    namespace = given["namespace"].strip("/")
+    params_file = _existing("params_file", given["params_file"])
+    values = {name: given[name] for name in ("base_frame",) if given[name]}
+    if given["cameras"]:
+        values["cameras"] = _names(given["cameras"])
+    camera = next(filter(None, _value("cameras", values, params_file) or []), "")
+    node = "/".join(["", *filter(None, [given["namespace"].strip("/"), "lane_detector", camera])])
+    arguments = ["-d", _existing("rviz", str(RVIZ_CONFIG))]
+    base_frame = _value("base_frame", values, params_file)
+    if base_frame:
+        arguments += ["-f", base_frame]
     return Node(
         package="rviz2",
         executable="rviz2",
-        arguments=["-d", _existing("rviz", str(RVIZ_CONFIG))],
-        # The configuration names the topics of a node without namespace.
-        remappings=[("/lane_detector/overlay", f"/{namespace}/lane_detector/overlay")]
-        if namespace
+        arguments=arguments,
+        # The configuration names the topics of a node without namespace and cameras.
+        remappings=[(f"/lane_detector/{name}", f"{node}/{name}") for name in OUTPUTS]
+        if node != "/lane_detector"
         else [],
         parameters=[{"use_sim_time": True}] if given["bag"] else [],
         additional_env=environment,
@@ -229,16 +298,23 @@ def _environment(given: dict[str, str]) -> dict[str, str]:
     return dict.fromkeys(FAST_DDS_VARIABLES, str(FAST_DDS_PROFILE))
 
 
-def _cameras(parameters: dict[str, Any], params_file: str) -> list[str]:
-    """The cameras that the node will have, out of the arguments or the file."""
-    if "cameras" in parameters:
-        return list(parameters["cameras"])
+def _value(name: str, parameters: dict[str, Any], params_file: str) -> Any:
+    """The parameter that the node will have, out of the arguments or the file; None of neither."""
+    if name in parameters:
+        return parameters[name]
     content = yaml.safe_load(Path(params_file).read_text()) or {}
     for node in content.values():
-        cameras = node.get("ros__parameters", {}).get("cameras") if isinstance(node, dict) else None
-        if cameras:
-            return [str(name) for name in cameras]
-    return []
+        value = node.get("ros__parameters", {}).get(name) if isinstance(node, dict) else None
+        if value:
+            return value
+    return None
+
+
+def _number(argument: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RuntimeError(f"detect.launch.py: {argument}:={text} is no number") from None
 
 
 def _names(text: str) -> list[str]:

@@ -36,17 +36,22 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 Arguments = dict[str, Any]
 
 
+def _write_recorder(program: Path, record: Path) -> None:
+    """A program that writes down its arguments and environment."""
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        f"json.dump([sys.argv[1:], dict(os.environ)], open({str(record)!r}, 'w'))\n"
+    )
+    program.chmod(0o755)
+
+
 @pytest.fixture
 def launch(tmp_path: Path) -> Callable[..., Arguments]:
     """Launches with the given arguments; returns what the node would have got."""
     record = tmp_path / "record.json"
     interpreter = tmp_path / "an interpreter"
-    interpreter.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        f"json.dump([sys.argv[2:], dict(os.environ)], open({str(record)!r}, 'w'))\n"
-    )
-    interpreter.chmod(0o755)
+    _write_recorder(interpreter, record)
 
     def run(*arguments: str, environment: dict[str, str] | None = None) -> Arguments:
         variables = {
@@ -92,7 +97,8 @@ def _failure(*arguments: str, launch: list[str] = LAUNCH) -> str:
         (
             LAUNCH,
             "image camera_info image_transport weights device rviz bag params_file namespace "
-            "python use_sim_time log_level cameras",
+            "python use_sim_time log_level cameras tracking base_frame use_tf camera_height "
+            "camera_pitch",
         ),
         (EVALUATE, "bag truth report pace player rate deadline weights device params_file python"),
     ],
@@ -144,6 +150,16 @@ def test_cameras_do_not_share_one_topic() -> None:
     assert "below each camera" in _failure("cameras:=front,rear", "image:=/cam/image_raw")
 
 
+def test_how_the_camera_is_mounted(launch: Callable[..., Arguments]) -> None:
+    got = launch("camera_height:=1.5", "camera_pitch:=-0.07", "base_frame:=base_footprint")
+    expected = {"camera_height": 1.5, "camera_pitch": -0.07, "base_frame": "base_footprint"}
+    assert got["parameters"] == {**DEFAULTS, **expected, "exit_with_parent": True}
+    got = launch("camera_height:=1", "use_tf:=false", "tracking:=false")
+    expected = {"camera_height": 1.0, "use_tf": False, "tracking": False}
+    assert got["parameters"] == {**DEFAULTS, **expected, "exit_with_parent": True}
+    assert isinstance(got["parameters"]["camera_height"], float)
+
+
 def test_simulated_time(launch: Callable[..., Arguments]) -> None:
     assert launch("use_sim_time:=true")["parameters"]["use_sim_time"] is True
 
@@ -170,6 +186,7 @@ def test_transport_profile_is_given_unless_there_is_one(
         ("bag:=/no/such/bag", "bag:=/no/such/bag does not exist"),
         ("python:=/no/such/python", "python:=/no/such/python is no program"),
         ("image_transport:=theora", "theora"),
+        ("camera_height:=high", "camera_height:=high is no number"),
     ],
 )
 def test_wrong_arguments_are_named(argument: str, complaint: str) -> None:
@@ -180,6 +197,41 @@ def test_rviz_that_is_missing_is_named() -> None:
     if shutil.which("rviz2"):
         pytest.skip("rviz2 is installed here")
     assert "needs RViz" in _failure("rviz:=true")
+
+
+@pytest.fixture
+def rviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package rviz2 whose program writes down its arguments, into this file."""
+    prefix, record = tmp_path / "prefix", tmp_path / "rviz.json"
+    program = prefix / "lib" / "rviz2" / "rviz2"
+    program.parent.mkdir(parents=True)
+    _write_recorder(program, record)
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / "rviz2"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    monkeypatch.setenv(
+        "AMENT_PREFIX_PATH", f"{prefix}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}"
+    )
+    return record
+
+
+@pytest.mark.parametrize(
+    ("arguments", "node"),
+    [([], ""), (["namespace:=car"], "/car/lane_detector"),
+     (["namespace:=car", "cameras:=front,rear"], "/car/lane_detector/front")],
+)  # fmt: skip
+def test_rviz_shows_the_topics_of_the_node(
+    launch: Callable[..., Arguments], rviz: Path, arguments: list[str], node: str
+) -> None:
+    launch("rviz:=true", "base_frame:=base_footprint", *arguments)
+    command, _ = json.loads(rviz.read_text())
+    assert Path(command[command.index("-d") + 1]).name == "lanes.rviz"
+    assert command[command.index("-f") + 1] == "base_footprint"
+    displays = yaml.safe_load((ROOT / "rviz" / "lanes.rviz").read_text())["Visualization Manager"]
+    shown = {d["Topic"]["Value"] for d in displays["Displays"] if "Topic" in d}
+    expected = {f"{topic}:={topic.replace('/lane_detector', node, 1)}" for topic in shown}
+    given = {rule for rule in command if rule.startswith("/lane_detector")}
+    assert given == (expected if node else set())
 
 
 class Launch:
