@@ -38,15 +38,17 @@ _MAX_NEAREST = 30.0  # metres to the nearest point: further, offset and heading 
 # Standard deviation of a point across the road, metres: a part for all, and one that grows with
 # the square of the distance, as measured of the shipped weights on rendered scenes; both are
 # scaled by what the residuals of the frames before say.
-_NEAR_ERROR = 0.06
+_NEAR_ERROR = 0.03
 _FAR_ERROR = 1e-4
-_TYPICAL = 0.25  # scale of the residuals to begin with
+_ALIKE = 1.0  # metres along the road within which points say the same
+_TYPICAL = 0.2  # scale of the residuals to begin with
 _SMALLEST = 0.05
+_SETTLES = 0.3  # seconds over which the scale follows the residuals
 _HUBER = 1.5  # standard deviations from which on a point counts less
-# Errors of neighbouring points, and of one frame and the next, are alike: what the points say is
-# worth as much as that of points with these times their scatter, every 0.2 s.
+# Errors along a line, and in one frame and the next, are alike: what the points say is worth as
+# much as that of independent points with this many times their scatter, every 0.1 s.
 _CORRELATION = 10.0
-_FRAME = 0.2
+_FRAME = 0.1
 _SURELY = 0.5  # never believe points better than this times their standard deviation
 _STEPS = 8
 
@@ -141,7 +143,7 @@ class EgoLaneEstimator:
         self._belief, self._stamp_ns = found, stamp_ns
         if all(seen):
             self._both_ns = stamp_ns
-            self._scatter += (1 - 0.7 ** (elapsed / _FRAME)) * (scatter - self._scatter)
+            self._scatter += (1 - math.exp(-elapsed / _SETTLES)) * (scatter - self._scatter)
         heading = -math.atan(b)
         return EgoLane(
             True,
@@ -246,7 +248,10 @@ def _gather(left: Array | None, right: Array | None) -> _Points:
     given = [(side, points) for side, points in ((1.0, left), (-1.0, right)) if points is not None]
     x, y, score = np.concatenate([points for _, points in given]).T
     side = np.concatenate([np.full(len(points), side) for side, points in given])
-    return _Points(x, y, side, (_NEAR_ERROR + _FAR_ERROR * x * x) / np.maximum(score, 0.2))
+    apart = np.concatenate([np.abs(np.gradient(points[:, 0])) for _, points in given])
+    deviation = (_NEAR_ERROR + _FAR_ERROR * x * x) / np.maximum(score, 0.2)
+    deviation *= np.sqrt(np.maximum(1, _ALIKE / np.maximum(apart, 1e-3)))
+    return _Points(x, y, side, deviation)
 
 
 def _invalid(left_seen: bool, right_seen: bool) -> EgoLane:
