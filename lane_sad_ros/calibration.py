@@ -1,8 +1,9 @@
 """How a camera is mounted, found from the lanes of a drive on a straight road.
 
 The lines of a straight lane meet in a vanishing point, which is the direction of the road; over a
-drive that is where the vehicle heads, and tells pitch and yaw. Lane lines of a known distance from
-each other tell the camera's height, and three or more of them its roll. Frames on bends and over
+drive that is where the vehicle heads, and tells pitch and yaw; where it drifts in its lane it heads
+to that side, which is taken off. Lane lines of a known distance from each other tell the camera's
+height, and three or more of them its roll. Frames on bends and over
 crests are left out: there the near and the far parts of the lines meet in different points.
 
 The estimate begins with the vanishing points of the frames and is then refined on the road: that
@@ -41,6 +42,7 @@ _NEAR_ERROR, _FAR_ERROR = 0.03, 1e-4  # metres, and per metre of distance square
 _HUBER = 0.05  # metres near the vehicle, from which on a point counts less
 _STRAIGHT = 3e-4  # 1/m, curvature that a road may have that looks straight
 _ROUNDS = 15
+_MAX_DRIFT = 1.2  # metres in the lane from frame to frame; a change of lanes moves it further
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Calibration:
     roll_seen: whether there were lines enough to tell the roll, which is 0 otherwise.
     vanishing_points: F×2 (u, v), pixels, where the ego lane's lines of each frame meet.
     vanishing_point: (u, v) of the vehicle's direction.
+    typical: which of the given frames, from 0, meets nearest to that.
     """
 
     height: float
@@ -66,6 +69,7 @@ class Calibration:
     roll_seen: bool
     vanishing_points: NDArray[np.float64]
     vanishing_point: tuple[float, float]
+    typical: int
 
     def mounting(self, x: float = 0.0, y: float = 0.0) -> Mounting:
         """The camera's pose when it stands at (x, y) of the vehicle frame."""
@@ -75,8 +79,9 @@ class Calibration:
 def calibrate(frames: Iterable[Lanes], camera: CameraModel, lane_width: float) -> Calibration:
     """The mounting of a camera from the lanes of frames of a drive.
 
-    frames: images of the camera's size; of an even number of slots, the two in the middle are the
-        lines of the ego lane. Slots further out are the lines of lanes as wide as that one.
+    frames: in order of time and evenly spaced; images of the camera's size. Of an even number of
+        slots, the two in the middle are the lines of the ego lane, and those further out the lines
+        of lanes as wide as that one.
     lane_width: metres between the middles of the ego lane's lines. The height is proportional to
         it.
     Raises CalibrationError that says what the drive lacks.
@@ -84,14 +89,14 @@ def calibrate(frames: Iterable[Lanes], camera: CameraModel, lane_width: float) -
     if not lane_width > 0:
         raise CalibrationError(f"the lane's width of {lane_width:g} m must be above 0")
     total, usable = 0, []
-    for lanes in frames:
+    for index, lanes in enumerate(frames):
         if lanes.image_size != (camera.width, camera.height):
             raise CalibrationError(
                 f"lanes of an image of {lanes.image_size[0]}x{lanes.image_size[1]} pixels do not "
                 f"lie on the camera's {camera.width}x{camera.height}"
             )
         total += 1
-        frame = _frame(lanes, camera)
+        frame = _frame(index, lanes, camera)
         if frame is not None:
             usable.append(frame)
     straight = [frame for frame in usable if frame.bend < _BEND]
@@ -109,25 +114,26 @@ class _Frame:
     """One frame's lines: rays N×3 of the optical frame by place, 0.5 and -0.5 the ego lane's left
     and right one, 1.5 the next one on the left; where the ego lane's lines meet, as (X/Z, Y/Z)."""
 
+    index: int
     lines: dict[float, Array]
     meet: Array
     bend: float
     spread: float  # X/Z that the ego lane's lines diverge by per Y/Z
 
 
-def _frame(lanes: Lanes, camera: CameraModel) -> _Frame | None:
+def _frame(index: int, lanes: Lanes, camera: CameraModel) -> _Frame | None:
     """What a frame tells; None without both lines of the ego lane, or where they do not meet."""
     count = len(lanes.lanes)
     if count < 2 or count % 2:
         return None
     lines = {}
-    for index, lane in enumerate(lanes.lanes):
+    for slot, lane in enumerate(lanes.lanes):
         if not lane.exists:
             continue
         rays = camera.rays(lane.points[:, :2])
         rays = rays[rays[:, 2] > 0]  # leaves out NaN too
         if len(rays) >= _MIN_POINTS:
-            lines[count / 2 - 0.5 - index] = rays
+            lines[count / 2 - 0.5 - slot] = rays
     if 0.5 not in lines or -0.5 not in lines:
         return None
     left, right = (lines[place][:, :2] / lines[place][:, 2:] for place in (0.5, -0.5))
@@ -146,29 +152,32 @@ def _frame(lanes: Lanes, camera: CameraModel) -> _Frame | None:
     ]
     if parts[0] is None or parts[1] is None:
         return None
-    bend = float(np.abs(parts[0] - parts[1]).max())
-    return _Frame(lines, whole, bend, _slope(right)[1] - _slope(left)[1])
+    bend = float(np.abs(parts[0] - parts[1])[:2].max())
+    return _Frame(index, lines, whole[:2], bend, float(whole[2]))
 
 
 def _meet(left: Array, right: Array) -> Array | None:
-    """Where two lines N×2 (x, y) meet; None where they do not, or the right one is on the left."""
+    """Where two lines N×2 (x, y) meet, and the difference of their dx/dy; None where they do not,
+    or where the right one is on the left."""
     if len(left) < 3 or len(right) < 3:
         return None
-    (left_at, left_slope), (right_at, right_slope) = _slope(left), _slope(right)
-    if right_slope - left_slope < 1e-2:
+    (left_at, left_slope), (right_at, right_slope) = (
+        _line_through(line[:, 1], line[:, 0]) for line in (left, right)
+    )
+    spread = right_slope - left_slope
+    if spread < 1e-2:
         return None
-    y = (left_at - right_at) / (right_slope - left_slope)
-    return np.array([left_at + left_slope * y, y])
+    y = (left_at - right_at) / spread
+    return np.array([left_at + left_slope * y, y, spread])
 
 
-def _slope(line: Array) -> tuple[float, float]:
-    """x at y = 0 and dx/dy of a line through points N×2 (x, y), outliers counted less."""
-    x, y = line.T
-    design = np.stack([np.ones_like(y), y], axis=1)
-    weight = np.ones_like(x)
+def _line_through(along: Array, values: Array) -> tuple[float, float]:
+    """Value at 0 and slope of the line through points, outliers counted less."""
+    design = np.stack([np.ones_like(along), along], axis=1)
+    weight = np.ones_like(values)
     for _ in range(6):
-        at, slope = np.linalg.lstsq(design * weight[:, None], x * weight, rcond=None)[0]
-        miss = np.abs(x - at - slope * y)
+        at, slope = np.linalg.lstsq(design * weight[:, None], values * weight, rcond=None)[0]
+        miss = np.abs(values - at - slope * along)
         limit = max(1.5 * 1.4826 * float(np.median(miss)), 1e-6)
         weight = np.sqrt(np.minimum(1, limit / np.maximum(miss, 1e-12)))
     return float(at), float(slope)
@@ -206,6 +215,7 @@ class _Lines:
     rays: Array
     frame: NDArray[np.intp]
     place: Array
+    index: NDArray[np.intp]  # of each frame in the drive
     roll_seen: bool
 
     @cached_property
@@ -223,13 +233,14 @@ class _Lines:
             for place, rays in frame.lines.items()
             if seen or abs(place) < 1
         ]
-        rays, frame, place = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return cls(rays, frame, place, seen)
+        rays, number, place = (np.concatenate(column) for column in zip(*parts, strict=True))
+        index = np.array([frame.index for frame in frames])
+        return cls(rays, number, place, index, seen)
 
     def inner(self) -> _Lines:
         """Without the lines further out."""
         kept = np.abs(self.place) <= np.abs(self.place).min()
-        return _Lines(self.rays[kept], self.frame[kept], self.place[kept], False)
+        return _Lines(self.rays[kept], self.frame[kept], self.place[kept], self.index, False)
 
 
 @dataclass(frozen=True)
@@ -238,7 +249,7 @@ class _Fit:
     roll: float
     yaw: float
     height: float
-    heading: Array  # of the lane in each frame, radians
+    heading: Array  # of the lane in each frame, as far as the vehicle does not drift, radians
     residual: Array  # of each point, metres
     weight: Array
     lines: _Lines
@@ -254,7 +265,7 @@ def _refined(lines: _Lines, pitch: float, yaw: float, height: float) -> _Fit:
     free = [0, 1, 2] if lines.roll_seen else [0, 2]
     weight: Array = np.ones(len(lines.rays))
     for _ in range(_ROUNDS):
-        residual, heading, weight = _on_road(lines, angles, yaw, weight)
+        residual, lane, weight = _on_road(lines, angles, yaw, weight)
         jacobian = np.zeros((len(residual), len(free)))
         for column, index in enumerate(free):
             moved = angles.copy()
@@ -265,11 +276,12 @@ def _refined(lines: _Lines, pitch: float, yaw: float, height: float) -> _Fit:
         weighted = (jacobian * weight[:, None]).T
         step = np.linalg.solve(weighted @ jacobian + 1e-9 * np.eye(len(free)), -weighted @ residual)
         angles[free] += np.clip(step, -0.1, 0.1)
-        turn = float(np.median(heading))
+        turn = float(np.median(_headings(lane, lines.index)))
         yaw -= turn
-        if max(np.abs(step).max(), abs(turn)) < 1e-6:
+        if max(np.abs(step).max(), abs(turn)) < 1e-5:
             break
-    residual, heading, weight = _on_road(lines, angles, yaw, weight)
+    residual, lane, weight = _on_road(lines, angles, yaw, weight)
+    heading = _headings(lane, lines.index)
     fit = _Fit(angles[0], angles[1], yaw, angles[2], heading, residual, weight, lines)
     if lines.roll_seen and _outer_error(fit) > _MAX_OUTER_ERROR:
         # What lies next to the ego lane is not as wide: a shoulder, a ramp, a kerb.
@@ -285,7 +297,7 @@ def _outer_error(fit: _Fit) -> float:
 def _on_road(
     lines: _Lines, angles: Array, yaw: float, weight: Array, *, fixed: bool = False
 ) -> tuple[Array, Array, Array]:
-    """How far points lie from their lines, metres; headings of the lane, F radians; weights.
+    """How far points lie from their lines, metres; each frame's lane, see `_lanes`; weights.
 
     The lane of each frame, a parabola, is the best one under the mounting. fixed: under the given
     weights, otherwise these are renewed.
@@ -305,7 +317,21 @@ def _on_road(
         if not fixed:
             robust = np.minimum(1, _HUBER * deviation / np.maximum(np.abs(residual), 1e-9))
             weight = base * robust
-    return residual, np.arctan(lane[:, 1]), weight
+    return residual, lane, weight
+
+
+def _headings(lane: Array, index: NDArray[np.intp]) -> Array:
+    """Directions of the lane, radians, in the frames whose neighbours show how the vehicle drifts,
+    less what its drift explains."""
+    heading, at = np.arctan(lane[:, 1]), lane[:, 0]
+    frames, moves = np.diff(index), np.diff(at)
+    gentle = (frames <= 2) & (np.abs(moves) < _MAX_DRIFT)
+    inner = np.flatnonzero(gentle[1:] & gentle[:-1]) + 1
+    if len(inner) < MIN_FRAMES // 2:
+        return np.asarray(heading)
+    drift = (at[inner + 1] - at[inner - 1]) / (index[inner + 1] - index[inner - 1])
+    _, per_drift = _line_through(drift, heading[inner])
+    return np.asarray(heading[inner] - per_drift * drift)
 
 
 def _lanes(lines: _Lines, x: Array, y: Array, weight: Array) -> Array:
@@ -330,6 +356,8 @@ def _summary(fit: _Fit, frames: list[_Frame], camera: CameraModel) -> Calibratio
     ahead = mounting.rotation.T @ [1.0, 0.0, 0.0]
     (vanishing_point,) = camera.project(ahead[None])
     u, v = vanishing_point
+    seen = camera.project(meets)
+    typical = int(np.nanargmin(np.hypot(*(seen - vanishing_point).T)))
     body = meets @ mounting.rotation.T
     rises = np.arctan2(body[:, 2], body[:, 0])
     ego = np.abs(fit.lines.place) <= np.abs(fit.lines.place).min()
@@ -346,8 +374,9 @@ def _summary(fit: _Fit, frames: list[_Frame], camera: CameraModel) -> Calibratio
         pitch_spread=_spread(rises),
         yaw_spread=_spread(fit.heading),
         roll_seen=fit.lines.roll_seen,
-        vanishing_points=camera.project(meets),
+        vanishing_points=seen,
         vanishing_point=(float(u), float(v)),
+        typical=frames[typical].index,
     )
 
 
