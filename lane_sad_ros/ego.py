@@ -60,7 +60,7 @@ _USUAL = np.array([0.0, 0.0, 0.0, 0.0, 3.5, 0.0, 0.0])
 _UNKNOWN = 1e3
 # Standard deviations of roads at large, of a nod, and of what changes in a second.
 _SPREAD = np.array([_UNKNOWN, _UNKNOWN, 3e-3, 3e-5, 1.0, 2.7e-3, 6.7e-5])
-_CHANGE = np.array([0.0, 0.0, 1.2e-3, 3e-5, 0.1, 0.0, 3.3e-5])
+_CHANGE = np.array([0.0, 0.0, 1e-3, 3e-5, 0.1, 0.0, 3.3e-5])
 _ANEW = [_A, _B, _P]  # of each frame
 _FORGET = 3.0  # seconds after which roads at large say as much as what was seen
 
