@@ -1,4 +1,4 @@
-"""The road from above: the image taken to the ground, with its lanes, to put beside the overlay.
+"""The road from above, to put beside the overlay, and what a calibration says, drawn on an image.
 
 Images are H×W×3 uint8 in BGR order. Up is where the camera looks, left is left; both axes have the
 same scale.
@@ -12,16 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.drawing import Colour, Image, draw_lanes, slot_colour
-from lane_sad_ros.ego import EgoLane
-from lane_sad_ros.ground import GroundProjector
+from lane_sad_ros.calibration import Calibration
+from lane_sad_ros.drawing import EGO_COLOUR, Colour, Image, draw_lanes, slot_colour
+from lane_sad_ros.ego import EgoLane, EgoLaneEstimator
+from lane_sad_ros.ground import CameraModel, GroundProjector
 from lane_sad_ros.lanes import Lanes
 
 _BACKGROUND: Colour = (38, 36, 34)
 _GRID: Colour = (150, 150, 150)
 _TEXT: Colour = (240, 240, 240)
-_EGO: Colour = (150, 220, 120)
 _VEHICLE: Colour = (245, 245, 245)
+_HORIZON: Colour = (255, 255, 255)
+_RAIL: Colour = (80, 80, 255)
+_MEETING: Colour = (0, 230, 255)
 _FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws between pixels with
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -47,7 +50,7 @@ class BirdsEye:
         self._map = np.nan_to_num(seen, nan=-1e4).astype(np.float32)
 
     def draw(self, image: Image, lanes: Lanes, ego: EgoLane | None = None) -> Image:
-        """The image from above, with the lanes and, if given and valid, the ego lane's measures.
+        """The image from above, with the lanes and, if given and valid, the ego lane as measured.
 
         image: of any size, all of what the projector's camera sees. lanes: need no ground points.
         """
@@ -71,14 +74,12 @@ class BirdsEye:
             colour = slot_colour(lane.slot, len(lanes.lanes))
             self._draw_line(view, points, colour, thickness)
         self._draw_vehicle(view)
-        if ego is not None:
-            self._write(view, ego)
         return view
 
     def beside(self, image: Image, lanes: Lanes, ego: EgoLane | None = None) -> Image:
         """The overlay and, on its right, the road from above, of the image's height."""
         view = self.draw(image, lanes, ego)
-        overlay = draw_lanes(image, lanes)
+        overlay = draw_lanes(image, lanes, ego=ego)
         width = max(1, round(view.shape[1] * overlay.shape[0] / view.shape[0]))
         if view.shape[0] != overlay.shape[0]:
             size = (width, overlay.shape[0])
@@ -128,7 +129,7 @@ class BirdsEye:
             [np.stack([x, middle + half], axis=1), np.stack([x, middle - half], axis=1)[::-1]]
         )
         layer = view.copy()
-        cv2.fillPoly(layer, [self._to_view(outline)], _EGO, cv2.LINE_AA, _FRACTION_BITS)
+        cv2.fillPoly(layer, [self._to_view(outline)], EGO_COLOUR, cv2.LINE_AA, _FRACTION_BITS)
         view[:] = cv2.addWeighted(layer, 0.25, view, 0.75, 0)
 
     def _draw_vehicle(self, view: Image) -> None:
@@ -136,21 +137,82 @@ class BirdsEye:
         corners = np.array([[1.6, 0.0], [0.0, 0.7], [0.0, -0.7]])
         cv2.fillPoly(view, [self._to_view(corners)], _VEHICLE, cv2.LINE_AA, _FRACTION_BITS)
 
-    def _write(self, view: Image, ego: EgoLane) -> None:
-        lines = ["no ego lane"]
-        if ego.valid:
-            lines = [
-                f"width {ego.width:.2f} m",
-                f"offset {ego.lateral_offset:+.2f} m",
-                f"heading {math.degrees(ego.heading):+.1f} deg",
-                f"curvature {1000 * ego.curvature:+.2f} /km",
-            ]
-        font_scale = self._size[1] / 1400
-        step = round(self._size[1] / 36)
-        thickness = max(1, round(font_scale * 1.6))
-        for index, text in enumerate(lines):
-            origin = (6, (index + 1) * step)
-            cv2.putText(
-                view, text, origin, _FONT, font_scale, (0, 0, 0), thickness + 2, cv2.LINE_AA
+
+def draw_fit(
+    image: Image, lanes: Lanes, camera: CameraModel, found: Calibration, lane_width: float
+) -> Image:
+    """What a calibration says, drawn for people to judge: the image and the road from above.
+
+    image, lanes: the frame to draw on, best the calibration's typical one. lane_width: metres.
+
+    Over the image lie the horizon, the points where the lane lines of all frames meet, a cross at
+    the vehicle's direction, and the lane as wide as it was said to be with a rung every ten metres:
+    where these rails leave the markings, the calibration is wrong.
+    """
+    projector = GroundProjector(camera, found.mounting())
+    ego = EgoLaneEstimator().update(projector.with_ground(lanes), 0)
+    canvas = image.copy()
+    scale = np.array([image.shape[1] / camera.width, image.shape[0] / camera.height])
+    thickness = max(1, round(image.shape[0] / 400))
+
+    def line(ground: NDArray[np.float64], colour: Colour) -> None:
+        _polyline(canvas, projector.to_image(ground) * scale, colour, thickness)
+
+    side = np.radians(np.linspace(-85, 85, 200))
+    far = 1e6 * np.stack([np.cos(side), np.sin(side), np.zeros_like(side)], axis=1)
+    line(far + projector.mounting.position * (0, 0, 1), _HORIZON)
+    if ego.valid:
+        x = np.linspace(0.0, 60.0, 241)
+        middle = -ego.lateral_offset - math.tan(ego.heading) * x
+        for away in (-1.5, -0.5, 0.5, 1.5):
+            line(np.stack([x, middle + away * lane_width, 0 * x], axis=1), _RAIL)
+        for distance in range(10, 61, 10):
+            at = -ego.lateral_offset - math.tan(ego.heading) * distance
+            across = at + lane_width * np.linspace(-1.5, 1.5, 41)
+            line(np.stack([np.full(41, distance), across, np.zeros(41)], axis=1), _RAIL)
+    radius = max(2, round(image.shape[0] / 240))
+    for point in found.vanishing_points[np.isfinite(found.vanishing_points[:, 0])]:
+        u, v = (int(value) for value in np.rint(np.clip(point * scale, -1e4, 1e4)))
+        cv2.circle(canvas, (u, v), radius, _MEETING, -1, cv2.LINE_AA)
+    u, v = (round(value) for value in np.array(found.vanishing_point) * scale)
+    size = round(image.shape[0] / 12)
+    cv2.drawMarker(canvas, (u, v), _HORIZON, cv2.MARKER_CROSS, size, thickness, cv2.LINE_AA)
+    above = BirdsEye(projector, image.shape[0]).draw(image, lanes, ego)
+    picture = np.hstack([draw_lanes(canvas, lanes, ego=ego), above])
+    _write(picture, calibration_words(found))
+    return picture
+
+
+def calibration_words(found: Calibration) -> list[str]:
+    """A calibration's figures, a line each, with what single frames scatter by."""
+    roll = f"{math.degrees(found.roll):+.2f} deg" if found.roll_seen else "not seen, taken as 0"
+    return [
+        f"height {found.height:.3f} m (+- {found.height_spread:.3f})",
+        f"pitch {math.degrees(found.pitch):+.2f} deg (+- {math.degrees(found.pitch_spread):.2f})",
+        f"yaw {math.degrees(found.yaw):+.2f} deg (+- {math.degrees(found.yaw_spread):.2f})",
+        f"roll {roll}",
+        f"{found.frames} frames of a straight road",
+    ]
+
+
+def _polyline(canvas: Image, points: NDArray[np.float64], colour: Colour, thickness: int) -> None:
+    """A line through points N×2, broken where they are NaN."""
+    broken = ~np.isfinite(points).all(axis=1)
+    for part in np.split(points, np.flatnonzero(broken)):
+        part = part[np.isfinite(part).all(axis=1)]
+        fixed = np.rint(np.clip(part, -1e4, 1e4) * 2**_FRACTION_BITS).astype(np.int32)
+        if len(part) > 1:
+            cv2.polylines(
+                canvas, [fixed[:, None]], False, colour, thickness, cv2.LINE_AA, _FRACTION_BITS
             )
-            cv2.putText(view, text, origin, _FONT, font_scale, _TEXT, thickness, cv2.LINE_AA)
+
+
+def _write(canvas: Image, lines: list[str]) -> None:
+    """Lines of text in the lower left corner."""
+    height = canvas.shape[0]
+    font_scale = height / 1300
+    thickness = max(1, round(font_scale * 1.6))
+    for index, text in enumerate(reversed(lines)):
+        origin = (round(height / 60), round(height * (0.975 - 0.034 * index)))
+        cv2.putText(canvas, text, origin, _FONT, font_scale, (0, 0, 0), thickness + 2, cv2.LINE_AA)
+        cv2.putText(canvas, text, origin, _FONT, font_scale, _TEXT, thickness, cv2.LINE_AA)

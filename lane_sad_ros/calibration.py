@@ -2,8 +2,8 @@
 
 The lines of a straight lane meet in a vanishing point, which is the direction of the road; over a
 drive that is where the vehicle heads, and tells pitch and yaw; where it drifts in its lane it heads
-to that side, which is taken off. Lane lines of a known distance from each other tell the camera's
-height, and three or more of them its roll. Frames on bends and over
+to that side, which is taken off. The distance of the lane's lines tells the camera's height, and
+where the lanes on both sides are as wide, their lines tell its roll. Frames on bends and over
 crests are left out: there the near and the far parts of the lines meet in different points.
 
 The estimate begins with the vanishing points of the frames and is then refined on the road: that
@@ -36,8 +36,8 @@ _MAX_YAW_SPREAD = math.radians(1.5)
 _MAX_HEIGHT_SPREAD = 0.12  # of the height
 _HEIGHTS = (0.3, 5.0)  # metres, of cameras on vehicles
 _RANGE = 50.0  # metres along the road that are looked at
-_ROLL_FRAMES = 0.3  # share of frames with a third line from which on roll is estimated
-_MAX_OUTER_ERROR = 0.35  # metres that a third line may lie off its place
+_ROLL_FRAMES = 0.3  # share of frames with a lane on both sides from which on roll is estimated
+_MAX_OUTER_ERROR = 0.15  # metres that their outer lines may lie off their places
 _NEAR_ERROR, _FAR_ERROR = 0.03, 1e-4  # metres, and per metre of distance squared: see ego.py
 _HUBER = 0.05  # metres near the vehicle, from which on a point counts less
 _STRAIGHT = 3e-4  # 1/m, curvature that a road may have that looks straight
@@ -52,7 +52,8 @@ class Calibration:
     frames: of a straight road that it was found from.
     height_spread, pitch_spread, yaw_spread: how far single frames scatter about it (robust
         standard deviations), nods of the vehicle and slopes of the road included.
-    roll_seen: whether there were lines enough to tell the roll, which is 0 otherwise.
+    roll_seen: whether lanes on both sides, as wide as the ego lane, told the roll, which is taken
+        as 0 otherwise.
     vanishing_points: F×2 (u, v), pixels, where the ego lane's lines of each frame meet.
     vanishing_point: (u, v) of the vehicle's direction.
     typical: which of the given frames, from 0, meets nearest to that.
@@ -80,8 +81,8 @@ def calibrate(frames: Iterable[Lanes], camera: CameraModel, lane_width: float) -
     """The mounting of a camera from the lanes of frames of a drive.
 
     frames: in order of time and evenly spaced; images of the camera's size. Of an even number of
-        slots, the two in the middle are the lines of the ego lane, and those further out the lines
-        of lanes as wide as that one.
+        slots, the two in the middle are the lines of the ego lane, and the next ones bound its
+        neighbours.
     lane_width: metres between the middles of the ego lane's lines. The height is proportional to
         it.
     Raises CalibrationError that says what the drive lacks.
@@ -190,10 +191,12 @@ def _check_frames(total: int, usable: int, straight: int) -> None:
             f"at least {MIN_FRAMES} are needed: take a longer drive on a well-marked road"
         )
     if straight < MIN_FRAMES:
+        bent = usable - straight
         raise CalibrationError(
-            f"the road is not straight: near and far parts of the lines disagree in "
-            f"{usable - straight} of {usable} frames, and at least {MIN_FRAMES} straight ones are "
-            "needed: take a part of the drive on a straight, level road"
+            f"near and far parts of the lines disagree in {bent} of {usable} frames, which leaves "
+            f"{straight} where at least {MIN_FRAMES} are needed: "
+            + ("the road is not straight" if bent > usable / 2 else "the drive is too short")
+            + "; take one along a straight, level road"
         )
 
 
@@ -225,13 +228,14 @@ class _Lines:
 
     @classmethod
     def of(cls, frames: list[_Frame], lane_width: float) -> _Lines:
-        with_third = np.mean([len(frame.lines) > 2 for frame in frames])
-        seen = bool(with_third >= _ROLL_FRAMES)
+        seen = bool(
+            np.mean([{-1.5, 1.5} <= frame.lines.keys() for frame in frames]) >= _ROLL_FRAMES
+        )
         parts = [
             (rays, np.full(len(rays), index), np.full(len(rays), place * lane_width))
             for index, frame in enumerate(frames)
             for place, rays in frame.lines.items()
-            if seen or abs(place) < 1
+            if abs(place) < (2 if seen else 1)
         ]
         rays, number, place = (np.concatenate(column) for column in zip(*parts, strict=True))
         index = np.array([frame.index for frame in frames])
@@ -284,7 +288,7 @@ def _refined(lines: _Lines, pitch: float, yaw: float, height: float) -> _Fit:
     heading = _headings(lane, lines.index)
     fit = _Fit(angles[0], angles[1], yaw, angles[2], heading, residual, weight, lines)
     if lines.roll_seen and _outer_error(fit) > _MAX_OUTER_ERROR:
-        # What lies next to the ego lane is not as wide: a shoulder, a ramp, a kerb.
+        # What lies beside the ego lane is not as wide: a shoulder, a ramp, a kerb.
         return _refined(lines.inner(), pitch, yaw, height)
     return fit
 
@@ -413,6 +417,6 @@ def _check(found: Calibration) -> None:
     ]
     if wide:
         raise CalibrationError(
-            f"frames contradict each other: {', '.join(wide)} over {found.frames} frames; take a "
-            "drive along one lane of a straight, level road"
+            f"frames contradict each other: {', '.join(wide)} over {found.frames} frames; the "
+            "camera must not move on its vehicle, and the drive follow one lane of a straight road"
         )

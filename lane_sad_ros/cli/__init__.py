@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import cv2
 
 import lane_sad_ros
-from lane_sad_ros.cli import bag, detect, evaluate, weights
+from lane_sad_ros.cli import bag, calibrate, detect, evaluate, weights
 from lane_sad_ros.cli.common import CommandError
 
 _DESCRIPTION = """\
@@ -67,6 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=lane_sad_ros.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (detect, evaluate, bag, weights):
+    for command in (detect, calibrate, evaluate, bag, weights):
         command.add_parser(commands)
     return parser
