@@ -1,5 +1,6 @@
 """How well the lanes of a drive were found: the figures over its frames."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 
@@ -157,6 +158,11 @@ def test_true_lanes_without_a_point_count_as_each_metric_has_them() -> None:
     assert any("1 true lanes have no point" in note for note in scores.notes)
 
 
+def test_a_probability_meets_a_threshold_as_the_float32_that_messages_carry() -> None:
+    sent = lanes(LEFT, RIGHT, probability=float(np.float32(0.9)))  # just below 0.9
+    assert score(replay((BOTH, sent))).by_probability == score(replay((BOTH, BOTH))).by_probability
+
+
 def test_thresholds_of_iou_and_probability() -> None:
     # 8 pixels of 1640 off: the IoU lies between 0.5 and 0.7.
     near = Lanes(SIZE, (lane(0, LEFT + 6.2, 0.95), lane(1, RIGHT + 300, 0.6)))
@@ -195,6 +201,8 @@ def test_time() -> None:
     )
     # Frames are 50 ms apart; the last one has no next frame to be late for.
     assert timing.late == 49
+    drive = replay(*[(None, BOTH)] * 100, latency=seconds)
+    assert score(dataclasses.replace(drive, deadline=0.0905)).timing.late == 10
     assert timing.stages["network"] == pytest.approx((0.0505, 0.09901))
 
 

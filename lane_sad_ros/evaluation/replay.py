@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class Replay:
         real time". slots: names of the lane slots; lanes of the truth and of the prediction are
         counted in the slot of their number, and a true lane of a higher number has no slot.
     settings: what was used, name to value, for people to read. notes: sentences on what was assumed
-        and what could not be used.
+        and what could not be used. deadline: seconds after which an answer is late; None: the time
+        to the next frame of the drive.
     """
 
     frames: tuple[ReplayFrame, ...]
@@ -61,6 +62,7 @@ class Replay:
     slots: tuple[str, ...]
     settings: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    deadline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class AtThreshold:
 class Timing:
     """Seconds, which differ from run to run; None without a single latency.
 
-    late: answers that took longer than it was to the next frame of the drive. stages: (median, 99th
+    late: answers that took longer than the replay's deadline. stages: (median, 99th
     percentile) by stage.
     """
 
@@ -219,7 +221,7 @@ def score(replay: Replay, first_row: int = FIRST_ROW) -> Scores:
         by_iou=tally.by_iou(),
         by_probability=tally.by_probability(),
         per_frame=per_frame,
-        timing=_timing(replay.frames),
+        timing=_timing(replay),
         notes=(*replay.notes, *_assumptions(replay, rows, per_frame, absent)),
     )
 
@@ -249,7 +251,8 @@ class _Tally:
         tp = int((matched > culane.IOU_THRESHOLD).sum())
         self._ious += hits
         self._lanes += len(true), len(found)
-        self._add_probabilities(ious, np.array([lane.probability for lane in found]))
+        # As float32, which messages carry: a threshold is then met alike in replays of both kinds.
+        self._add_probabilities(ious, np.array([lane.probability for lane in found], np.float32))
         self._add_slots(truth, prediction, true, found, ious)
         overlapping = matched[matched > 0]
         union = len(true) + len(found) - len(overlapping)
@@ -265,7 +268,7 @@ class _Tally:
         )
 
     def _add_probabilities(
-        self, ious: NDArray[np.float64], probabilities: NDArray[np.float64]
+        self, ious: NDArray[np.float64], probabilities: NDArray[np.float32]
     ) -> None:
         hits: dict[bytes, int] = {}  # by which lanes are kept: few differ
         for row, threshold in zip(self._probabilities, PROBABILITY_THRESHOLDS, strict=True):
@@ -368,12 +371,21 @@ def _polylines(lanes: Sequence[Lane]) -> list[culane.Points]:
     return [lane.points[:, :2] for lane in lanes]
 
 
-def _timing(frames: Sequence[ReplayFrame]) -> Timing:
+def late_frames(replay: Replay) -> set[int]:
+    """The indexes of frames whose answer took longer than the deadline of the replay."""
+    late = set()
+    for frame, after in zip_longest(replay.frames, replay.frames[1:]):
+        deadline = replay.deadline
+        if deadline is None and after is not None and after.stamp_ns > frame.stamp_ns:
+            deadline = 1e-9 * (after.stamp_ns - frame.stamp_ns)
+        if deadline is not None and frame.latency is not None and frame.latency > deadline:
+            late.add(frame.index)
+    return late
+
+
+def _timing(replay: Replay) -> Timing:
+    frames = replay.frames
     latencies = [frame.latency for frame in frames if frame.latency is not None]
-    late = sum(
-        frame.latency is not None and 1e9 * frame.latency > after.stamp_ns - frame.stamp_ns
-        for frame, after in pairwise(frames)
-    )
     stages: dict[str, list[float]] = {}
     for frame in frames:
         for stage, seconds in frame.stages.items():
@@ -387,7 +399,7 @@ def _timing(frames: Sequence[ReplayFrame]) -> Timing:
         stage: (float(np.median(values)), float(np.percentile(values, 99)))
         for stage, values in stages.items()
     }
-    return Timing(median, p90, p99, longest, late, by_stage)
+    return Timing(median, p90, p99, longest, len(late_frames(replay)), by_stage)
 
 
 def _assumptions(
