@@ -6,7 +6,9 @@ Truth and images belong together where the stamps of their headers are equal, to
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:  # PyTorch takes seconds to import: not where lanes come from 
 LANES_TYPE = "lane_sad_ros/msg/LaneArray"
 TRUTH_TOPIC = "/truth/lanes"
 
+_AHEAD = 2  # images decoded while the detector works
 _NOTES = 20  # of things that could not be used
 
 OnBad = Callable[[str], None]
@@ -121,10 +124,12 @@ def replay_bag(
     convert = _converter(images)
 
     def answers() -> Iterator[_Answer]:
-        for index, message in enumerate(progress(_until_cut(images, problems), images.count)):
+        messages = progress(_until_cut(images, problems), images.count)
+        decoded = _ahead(messages, lambda message: convert(images.parse(message)))
+        for index, (message, frame) in enumerate(decoded):
             stamp = _stamp(message)
             try:
-                (detection,) = detector.detect([convert(images.parse(message))])
+                (detection,) = detector.detect([frame()])
                 lanes = detection.lanes
                 if road is not None:
                     lanes = road.update(lanes, stamp, ego=False).lanes
@@ -203,6 +208,19 @@ def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] |
             return None
 
     return image
+
+
+def _ahead(
+    messages: Iterable[Recorded], work: Callable[[Recorded], Frame]
+) -> Iterator[tuple[Recorded, Callable[[], Frame]]]:
+    """Each message, and what gives or raises the answer of its work, done ahead in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[tuple[Recorded, Callable[[], Frame]]] = deque()
+        for message in messages:
+            waiting.append((message, pool.submit(work, message).result))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        yield from waiting
 
 
 @dataclasses.dataclass(frozen=True)
