@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,12 @@ class Projection:
             if found is not None:
                 self.info_topic, self.info = found
             if self.parameters.mounting is None:
-                for message in bags.recorded(source.path, [TF_TOPIC]):
-                    self.transforms.append(
-                        bags.types().deserialize_cdr(message.data, "tf2_msgs/msg/TFMessage")
-                    )
-                    self._tree.add(self.transforms[-1])
+                with suppress(bags.BagError):  # of a bag that was cut short; its images will tell
+                    for message in bags.recorded(source.path, [TF_TOPIC]):
+                        self.transforms.append(
+                            bags.types().deserialize_cdr(message.data, "tf2_msgs/msg/TFMessage")
+                        )
+                        self._tree.add(self.transforms[-1])
         if camera_info:
             self.info = read_camera_info(camera_info)
         if self._asked and self.info is None:

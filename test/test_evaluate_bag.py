@@ -263,6 +263,19 @@ def test_what_is_left_of_a_bag_that_was_cut_short_is_scored(
     assert any("cut short" in note for note in found["notes"])
 
 
+def test_what_is_left_of_a_bag_that_was_cut_short_is_detected_on(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = write_bag(tmp_path / "a.mcap", {}, count=20)
+    data = bag.read_bytes()
+    bag.write_bytes(data[: len(data) // 2])
+    out = tmp_path / "lanes.jsonl"
+    arguments = ["--output", str(out), "--weights", str(weights), "--quiet"]
+    assert main(["detect", str(bag), *arguments]) == 1
+    assert "a.mcap: cut short after" in capsys.readouterr().err
+    assert 5 < len(out.read_text().splitlines()) < 20
+
+
 def test_lanes_beyond_the_slots_and_of_unknown_names_are_no_slots(tmp_path: Path) -> None:
     truth = upright(left_1=40, other_1=70, right_1=90)
     bag = write_bag(tmp_path / "a.mcap", {0: truth}, {0: upright(left_1=40, right_1=90)})
