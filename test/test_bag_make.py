@@ -16,6 +16,7 @@ from lane_sad_ros import bags, outputs
 from lane_sad_ros.cli import main
 from lane_sad_ros.ground import CameraModel, GroundProjector, Mounting
 from lane_sad_ros.lanes import Lane, Lanes
+from training.__main__ import main as synthesize
 from training.datasets.synthetic import write_drive, write_scenes
 
 SIZE = (64, 36)
@@ -210,6 +211,21 @@ def scenes(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "scenes.jsonl").read_text().splitlines()]
 
 
+def test_a_drive_is_rendered_by_command_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["synthesize", str(tmp_path), "--rate", "10", "--size", "160x96", "--drive"]
+    assert synthesize([*command, "0.1"]) == 0
+    assert [record["stamp"] for record in scenes(tmp_path)] == [0.0]
+    first = (tmp_path / "images/000000.jpg").stat().st_mtime_ns
+    assert synthesize([*command, "0.2"]) == 0
+    assert [record["stamp"] for record in scenes(tmp_path)] == [0.0, 0.1]
+    assert (tmp_path / "images/000000.jpg").stat().st_mtime_ns == first
+    assert synthesize([*command, "21"]) == 1
+    assert "the drive lasts 20 s" in capsys.readouterr().err
+    assert synthesize([*command, "-1"]) == 1
+
+
 def test_scenes_that_stand_alone_have_no_pose_in_common(tmp_path: Path) -> None:
     write_scenes(tmp_path / "set", 3, seed=2, size=(160, 96))
     records = scenes(tmp_path / "set")
@@ -280,6 +296,25 @@ def test_a_video_and_a_bag_with_their_lanes_in_a_file(tmp_path: Path) -> None:
     ):
         assert time == other_time and image.data.tobytes() == other.data.tobytes()
     assert [time for time, _ in again["/truth/lanes"]] == [START + 2 * STEP]
+
+
+def test_a_bag_of_raw_images_keeps_its_stamps(tmp_path: Path) -> None:
+    types = bags.types().types
+    pixels = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
+    with bags.writing_bag(tmp_path / "raw.db3") as writer:
+        for index in range(2):
+            image = types["sensor_msgs/msg/Image"](
+                header=bags.header(10**18 + index, "front"), height=SIZE[1], width=SIZE[0],
+                encoding="bgr8", is_bigendian=0, step=3 * SIZE[0], data=pixels.reshape(-1),
+            )  # fmt: skip
+            writer.write("/image", image, 10**18 + 5000 + index)
+    labels = lanes_file(tmp_path / "lanes.jsonl", ["000001"])
+    assert make(tmp_path / "raw.db3", tmp_path / "out.mcap", "--labels", labels) == 0
+    topics = read(tmp_path / "out.mcap")
+    images = topics["/camera/image/compressed"]
+    assert [stamp(image) for _, image in images] == [10**18, 10**18 + 1]
+    np.testing.assert_allclose(cv2.imdecode(images[0][1].data, cv2.IMREAD_COLOR), pixels, atol=2)
+    assert [stamp(truth) for _, truth in topics["/truth/lanes"]] == [10**18 + 1]
 
 
 def test_what_cannot_be_used_is_said_and_the_rest_is_written(
