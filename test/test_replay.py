@@ -203,6 +203,7 @@ def test_time() -> None:
     assert timing.late == 49
     drive = replay(*[(None, BOTH)] * 100, latency=seconds)
     assert score(dataclasses.replace(drive, deadline=0.0905)).timing.late == 10
+    assert score(dataclasses.replace(drive, rate=2.0)).timing.late == 74
     assert timing.stages["network"] == pytest.approx((0.0505, 0.09901))
 
 

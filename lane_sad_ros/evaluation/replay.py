@@ -53,8 +53,8 @@ class Replay:
         real time". slots: names of the lane slots; lanes of the truth and of the prediction are
         counted in the slot of their number, and a true lane of a higher number has no slot.
     settings: what was used, name to value, for people to read. notes: sentences on what was assumed
-        and what could not be used. deadline: seconds after which an answer is late; None: the time
-        to the next frame of the drive.
+        and what could not be used. rate: seconds of the drive in a second. deadline: seconds after
+        which an answer is late; None: the time to the next frame of the drive, at this rate.
     """
 
     frames: tuple[ReplayFrame, ...]
@@ -62,6 +62,7 @@ class Replay:
     slots: tuple[str, ...]
     settings: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rate: float = 1.0
     deadline: float | None = None
 
 
@@ -377,7 +378,7 @@ def late_frames(replay: Replay) -> set[int]:
     for frame, after in zip_longest(replay.frames, replay.frames[1:]):
         deadline = replay.deadline
         if deadline is None and after is not None and after.stamp_ns > frame.stamp_ns:
-            deadline = 1e-9 * (after.stamp_ns - frame.stamp_ns)
+            deadline = 1e-9 * (after.stamp_ns - frame.stamp_ns) / replay.rate
         if deadline is not None and frame.latency is not None and frame.latency > deadline:
             late.add(frame.index)
     return late

@@ -184,10 +184,15 @@ class LiveReplay:
             **self._about_detector(),
         }
         mode = "live, in step" if settings.pace == "step" else "live, in real time"
-        deadline = settings.deadline or None
-        if deadline is None and settings.pace == "real_time" and settings.rate != 1:
-            deadline = 1 / (self._images.rate * settings.rate)
-        return Replay(frames, mode, slots, used, tuple(self._notes), deadline)
+        return Replay(
+            frames,
+            mode,
+            slots,
+            used,
+            tuple(self._notes),
+            rate=1.0 if settings.pace == "step" else settings.rate,
+            deadline=settings.deadline or None,
+        )
 
     def _about_detector(self) -> dict[str, str]:
         """What its diagnostics say of it, and notes on the frames that it did not answer."""
