@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lane_sad_ros import outputs
 from lane_sad_ros.bag_replay import TRUTH_TOPIC, replay_bag, replay_recording
 from lane_sad_ros.cli.common import add_detector_options, count, input_errors, make_detector
-from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, Scores, score
+from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, in_words, score
 from lane_sad_ros.road import RoadModel
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ makes: every image is read, in the order of the recording, so the same bag gives
 True lanes (lane_sad_ros/LaneArray) belong to the image with an equal header stamp. A frame that
 cannot be read counts as one where no lane was found.
 """
-_WORST = 5
 
 
 def add_parser(benchmarks: Any) -> None:
@@ -87,7 +86,7 @@ def _bag(options: argparse.Namespace) -> int:
     with input_errors():
         replay = _replay(options, on_bad)
         scores = score(replay, options.first_row)
-    print(_in_words(scores))
+    print(in_words(scores, "in the detector"))
     if options.json:
         about = {"mode": replay.mode, "settings": replay.settings}
         outputs.write_json(options.json, about | scores.figures())
@@ -121,44 +120,3 @@ def _replay(options: argparse.Namespace, on_bad: Callable[[str], None]) -> Repla
         on_bad=on_bad,
         progress=progress,
     )
-
-
-def _in_words(scores: Scores) -> str:
-    frames, result, counts = scores.frames, scores.tusimple, scores.culane
-    lines = [
-        f"{frames.all} frames, {frames.with_truth} with true lanes, {frames.answered} answered, "
-        f"{frames.dropped} not"
-    ]
-    if result is not None:
-        lines += [
-            f"TuSimple: accuracy {100 * result.accuracy:.2f} %, FP {result.fp:.4f}, "
-            f"FN {result.fn:.4f}",
-            f"CULane: F1 {_percent(counts.f1)}, precision {_percent(counts.precision)}, recall "
-            f"{_percent(counts.recall)} (TP {counts.tp}, FP {counts.fp}, FN {counts.fn})",
-            f"{'slot':<12}{'TP':>6}{'FP':>6}{'FN':>6}{'precision':>11}{'recall':>9}{'error/px':>9}",
-        ]
-        lines += [
-            f"{slot.name:<12}{slot.counts.tp:>6}{slot.counts.fp:>6}{slot.counts.fn:>6}"
-            f"{_percent(slot.counts.precision):>11}{_percent(slot.counts.recall):>9}"
-            f"{'-' if slot.error is None else f'{slot.error:.1f}':>9}"
-            for slot in scores.slots
-        ]
-        worst = [
-            f"{frame.index} ({frame.overlap:.2f})"
-            for frame in scores.worst(_WORST)
-            if frame.overlap < 1
-        ]
-        if worst:
-            lines.append(f"worst frames (overlap): {', '.join(worst)}")
-    timing = scores.timing
-    if timing.median is not None and timing.p99 is not None and timing.max is not None:
-        lines.append(
-            f"in the detector: {1000 * timing.median:.1f} ms median, {1000 * timing.p99:.1f} ms "
-            f"99th percentile, {1000 * timing.max:.1f} ms at most"
-        )
-    return "\n".join([*lines, *(f"- {note}" for note in scores.notes)])
-
-
-def _percent(share: float) -> str:
-    """-1 stands for a share of nothing."""
-    return "-" if share < 0 else f"{100 * share:.2f} %"

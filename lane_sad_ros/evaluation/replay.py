@@ -22,6 +22,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 FIRST_ROW = 160
 """Of TuSimple's labels on a 1280×720 image, which go on to 710; in session 0313 it is 240."""
 IOU_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_WORST = 5  # frames that are named
 PROBABILITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -372,6 +373,43 @@ def _polylines(lanes: Sequence[Lane]) -> list[culane.Points]:
     return [lane.points[:, :2] for lane in lanes]
 
 
+def in_words(scores: Scores, timed: str) -> str:
+    """The figures for people, line by line; `timed` says from where to where latency is."""
+    frames, result, counts = scores.frames, scores.tusimple, scores.culane
+    lines = [
+        f"{frames.all} frames, {frames.with_truth} with true lanes, {frames.answered} answered, "
+        f"{frames.dropped} not"
+    ]
+    if result is not None:
+        lines += [
+            f"TuSimple: accuracy {100 * result.accuracy:.2f} %, FP {result.fp:.4f}, "
+            f"FN {result.fn:.4f}",
+            f"CULane: F1 {_percent(counts.f1)}, precision {_percent(counts.precision)}, recall "
+            f"{_percent(counts.recall)} (TP {counts.tp}, FP {counts.fp}, FN {counts.fn})",
+            f"{'slot':<12}{'TP':>6}{'FP':>6}{'FN':>6}{'precision':>11}{'recall':>9}{'error/px':>9}",
+        ]
+        lines += [
+            f"{slot.name:<12}{slot.counts.tp:>6}{slot.counts.fp:>6}{slot.counts.fn:>6}"
+            f"{_percent(slot.counts.precision):>11}{_percent(slot.counts.recall):>9}"
+            f"{'-' if slot.error is None else f'{slot.error:.1f}':>9}"
+            for slot in scores.slots
+        ]
+        worst = [
+            f"{frame.index} ({frame.overlap:.2f})"
+            for frame in scores.worst(_WORST)
+            if frame.overlap < 1
+        ]
+        if worst:
+            lines.append(f"worst frames (overlap): {', '.join(worst)}")
+    timing = scores.timing
+    if timing.median is not None and timing.p99 is not None and timing.max is not None:
+        lines.append(
+            f"{timed}: {1000 * timing.median:.1f} ms median, {1000 * timing.p99:.1f} ms "
+            f"99th percentile, {1000 * timing.max:.1f} ms at most"
+        )
+    return "\n".join([*lines, *(f"- {note}" for note in scores.notes)])
+
+
 def late_frames(replay: Replay) -> set[int]:
     """The indexes of frames whose answer took longer than the deadline of the replay."""
     late = set()
@@ -455,3 +493,8 @@ def _assumptions(
             "have them, and not in CULane's."
         )
     return notes
+
+
+def _percent(share: float) -> str:
+    """-1 stands for a share of nothing."""
+    return "-" if share < 0 else f"{100 * share:.2f} %"

@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.node import Node
 
 from lane_sad_ros import bags, outputs
-from lane_sad_ros.evaluation.replay import Replay, Scores, score
+from lane_sad_ros.evaluation.replay import Replay, in_words, score
 from lane_sad_ros.ros import process, settings
 from lane_sad_ros.ros.evaluator_parameters import Settings
 from lane_sad_ros.ros.live import LiveReplay
@@ -95,7 +95,10 @@ class LaneEvaluatorNode(Node):
                     name, stamp = f"{frame.index:06d}", frame.stamp_ns * 1e-9
                     add(outputs.lane_record(name, stamp, frame.prediction, replay.slots))
         outputs.write_json(folder / "report.json", scores.figures())
-        print(_in_words(replay, scores, folder), flush=True)
+        print(in_words(scores, "from image to lanes"))
+        print(
+            f"played {replay.mode}: {scores.timing.late} late; left in {folder}{os.sep}", flush=True
+        )
 
 
 def main(args: list[str] | None = None) -> int:
@@ -109,28 +112,6 @@ def main(args: list[str] | None = None) -> int:
         return LaneEvaluatorNode(stop)
 
     return process.run("lane_evaluator", create, args)
-
-
-def _in_words(replay: Replay, scores: Scores, folder: Path) -> str:
-    """The summary for people."""
-    frames, timing = scores.frames, scores.timing
-    lines = [
-        f"frames    {frames.all} ({replay.mode}), {frames.answered} answered, "
-        f"{frames.dropped} not, {timing.late} late; {frames.with_truth} with true lanes"
-    ]
-    if timing.median is not None and timing.p99 is not None:
-        lines.append(
-            f"latency   {1e3 * timing.median:.1f} ms median, {1e3 * timing.p99:.1f} ms 99th "
-            "percentile"
-        )
-    if scores.tusimple is not None:
-        found = scores.tusimple
-        lines.append(
-            f"TuSimple  accuracy {100 * found.accuracy:.2f} %, FP {found.fp:.4f}, FN {found.fn:.4f}"
-        )
-        lines.append(f"CULane    F1 {100 * scores.culane.f1:.2f} %")
-    lines.append(f"left in   {folder}{os.sep}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -144,8 +144,9 @@ def test_in_step_every_image_is_answered_as_without_ros(
     result = evaluate(bag)
     assert (result.exit_code, result.problems) == (0, "")
     summary = capfd.readouterr().out
-    assert "10 (live, in step), 10 answered, 0 not" in summary
-    assert "ms median" in summary
+    assert "10 frames, 10 with true lanes, 10 answered, 0 not" in summary
+    assert "from image to lanes: " in summary
+    assert "played live, in step" in summary
     assert str(result.folder) in summary
     expected = offline(bag, tiny_weights, RoadModel())
     assert sum(len(frame.prediction.present) for frame in expected.frames) > 10
