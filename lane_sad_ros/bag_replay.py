@@ -6,6 +6,8 @@ Truth and images belong together where the stamps of their headers are equal, to
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -184,7 +186,7 @@ def replay_recording(
 def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] | None]:
     """A function from a frame's index to its image H×W×3 BGR, None where it cannot be read.
 
-    replay: made of the bag at `path`. The bag is read on from the image before, or anew.
+    replay: made of the bag at `path`, whose messages are read through once, at the first call.
     """
     from lane_sad_ros.images import bgr_from_frame
 
@@ -192,19 +194,20 @@ def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] |
         return lambda index: None
     topic = ImageTopic(path, replay.settings["images"])
     convert = _converter(topic)
-    messages: Iterator[tuple[int, Recorded]] = iter(())
-    last = len(replay.frames)
+
+    @functools.cache
+    def times() -> list[int]:
+        return [message.time_ns for message in _until_cut(topic, _Problems(lambda line: None))]
 
     def image(index: int) -> NDArray[np.uint8] | None:
-        nonlocal messages, last
-        if index <= last:
-            messages = enumerate(topic.raw())
-        last = index
+        if not 0 <= index < len(times()):
+            return None
+        time, before = times()[index], times().index(times()[index])
+        messages = topic.raw(time, time + 1)
         try:
-            message = next(message for number, message in messages if number == index)
+            message = next(itertools.islice(messages, index - before, None))
             return bgr_from_frame(convert(topic.parse(message)))
         except (StopIteration, ValueError):
-            last = len(replay.frames)
             return None
 
     return image
