@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lane_sad_ros import bags
 from lane_sad_ros.camera_info import read_camera_info
-from lane_sad_ros.cli.common import input_errors, positive
+from lane_sad_ros.cli.common import Problems, input_errors, positive
 from lane_sad_ros.labels.bag import write_bag
 from lane_sad_ros.labels.drives import GAP, open_drive
 from lane_sad_ros.sources import IMAGE_RATE
@@ -90,12 +90,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _make(options: argparse.Namespace) -> int:
-    bad: list[str] = []
-
-    def on_bad(line: str) -> None:
-        bad.append(line)
-        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
-
+    problems = Problems()
     output = Path(options.output)
     if output.suffix not in bags.STORAGE_ENDINGS:
         options.parser.error(f"{output}: a bag to write must end in .mcap or .db3")
@@ -108,7 +103,7 @@ def _make(options: argparse.Namespace) -> int:
     with input_errors():
         drive = open_drive(
             options.dataset,
-            on_bad,
+            problems.add,
             labels=options.labels,
             clips=options.clips,
             rate=options.rate,
@@ -121,6 +116,4 @@ def _make(options: argparse.Namespace) -> int:
         )
         written = write_bag(output, drive, calibration, frames)
     print(f"{written.frames} frames, {written.labelled} with true lanes -> {output}")
-    if bad:
-        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
-    return 1 if bad else 0
+    return problems.exit_code()

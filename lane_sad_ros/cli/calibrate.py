@@ -15,7 +15,7 @@ from lane_sad_ros import bags, outputs
 from lane_sad_ros.birdseye import calibration_words, draw_fit
 from lane_sad_ros.calibration import Calibration, calibrate
 from lane_sad_ros.camera_info import read_camera_info
-from lane_sad_ros.cli.common import CommandError, count, input_errors, positive
+from lane_sad_ros.cli.common import CommandError, Problems, count, input_errors, positive
 from lane_sad_ros.files import replacing
 from lane_sad_ros.ground import CalibrationError, CameraModel
 from lane_sad_ros.lanes import Lanes
@@ -104,14 +104,9 @@ def _run(options: argparse.Namespace) -> int:
             options.parser.error(f"{path}: a folder is in the way")
     if options.picture and options.picture.suffix.lower() not in IMAGE_SUFFIXES:
         options.parser.error(f"--picture {options.picture}: must end in .jpg, .png ...")
-    bad: list[str] = []
-
-    def on_bad(line: str) -> None:
-        bad.append(line)
-        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
-
+    problems = Problems()
     with input_errors():
-        source = open_frames(options.drive, topic=options.topic, on_bad=on_bad)
+        source = open_frames(options.drive, topic=options.topic, on_bad=problems.add)
         if options.output.resolve() == source.path.resolve():
             options.parser.error(f"--output {options.output}: this would replace the input")
         info = _camera_info(options, source)
@@ -130,9 +125,7 @@ def _run(options: argparse.Namespace) -> int:
     print("\n".join(calibration_words(found)))
     written = [str(path) for path in (options.output, options.picture) if path]
     print(f"-> {', '.join(written)}")
-    if bad:
-        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
-    return 1 if bad else 0
+    return problems.exit_code()
 
 
 def _camera_info(options: argparse.Namespace, source: FrameSource) -> Any | None:

@@ -19,6 +19,24 @@ class CommandError(Exception):
     """A task that failed for a reason the user can mend; the text is one line."""
 
 
+class Problems:
+    """Parts of the input that cannot be used: each is told at once, the command goes on."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, line: str) -> None:
+        """Tells one, beside a progress bar if there is one."""
+        self._count += 1
+        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
+
+    def exit_code(self) -> int:
+        """1 if there was any, which is said once more, else 0."""
+        if self._count:
+            print(f"lane_sad: {self._count} problem(s) with the input, see above", file=sys.stderr)
+        return 1 if self._count else 0
+
+
 @contextmanager
 def input_errors() -> Iterator[None]:
     """Errors that speak of the user's input: their text is all the user needs."""

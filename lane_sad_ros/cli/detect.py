@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lane_sad_ros import bags, outputs
 from lane_sad_ros.cli.common import (
     CommandError,
+    Problems,
     add_detector_options,
     input_errors,
     make_detector,
@@ -116,14 +117,9 @@ def add_parser(commands: Any) -> None:
 
 
 def _detect(options: argparse.Namespace) -> int:
-    bad: list[str] = []
-
-    def on_bad(line: str) -> None:
-        bad.append(line)
-        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
-
+    problems = Problems()
     with input_errors():
-        source, rows = _open_input(options, on_bad)
+        source, rows = _open_input(options, problems.add)
     _check_output(options, source)
     with input_errors():
         projection = Projection(source, options.camera_info, options.params_file)
@@ -144,7 +140,7 @@ def _detect(options: argparse.Namespace) -> int:
                 (detection,) = detector.detect([Frame(frame.image, "bgr")])
                 road_model.projector = projection.projector(frame)
             except ValueError as error:
-                on_bad(f"{source.path}: {frame.name}: {error}")
+                problems.add(f"{source.path}: {frame.name}: {error}")
                 continue
             road = road_model.update(detection.lanes, frame.stamp_ns)
             took = sum(detection.stages.values())
@@ -169,9 +165,7 @@ def _detect(options: argparse.Namespace) -> int:
         )
     if projection.note:
         print(f"lane_sad: lanes stay in pixels: {projection.note}", file=sys.stderr)
-    if bad:
-        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
-    return 1 if bad else 0
+    return problems.exit_code()
 
 
 def _open_input(

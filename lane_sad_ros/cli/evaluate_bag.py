@@ -12,7 +12,13 @@ from tqdm import tqdm
 
 from lane_sad_ros import outputs
 from lane_sad_ros.bag_replay import TRUTH_TOPIC, replay_bag, replay_recording
-from lane_sad_ros.cli.common import add_detector_options, count, input_errors, make_detector
+from lane_sad_ros.cli.common import (
+    Problems,
+    add_detector_options,
+    count,
+    input_errors,
+    make_detector,
+)
 from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, in_words, score
 from lane_sad_ros.road import RoadModel
 
@@ -77,22 +83,15 @@ def add_parser(benchmarks: Any) -> None:
 
 
 def _bag(options: argparse.Namespace) -> int:
-    bad: list[str] = []
-
-    def on_bad(line: str) -> None:
-        bad.append(line)
-        tqdm.write(f"lane_sad: {line}", file=sys.stderr)
-
+    problems = Problems()
     with input_errors():
-        replay = _replay(options, on_bad)
+        replay = _replay(options, problems.add)
         scores = score(replay, options.first_row)
     print(in_words(scores, "in the detector"))
     if options.json:
         about = {"mode": replay.mode, "settings": replay.settings}
         outputs.write_json(options.json, about | scores.figures())
-    if bad:
-        print(f"lane_sad: {len(bad)} problem(s) with the input, see above", file=sys.stderr)
-    return 1 if bad else 0
+    return problems.exit_code()
 
 
 def _replay(options: argparse.Namespace, on_bad: Callable[[str], None]) -> Replay:
