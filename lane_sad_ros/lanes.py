@@ -68,6 +68,9 @@ class Decoding:
     point_threshold: a row gives a point if its smoothed peak is above, in [0, 1].
     existence_threshold: a slot exists if its existence probability is above, in [0, 1].
     min_points: a slot with fewer points is reported absent.
+    side_margin: a lane that runs out of the crop through a side ends where it comes this near to
+        it, network pixels. Nearer than half the width that lanes were drawn with in training, the
+        side cuts the map's hill, and its middle is no longer the lane's. The paper has none.
     """
 
     rows: tuple[int, int, int]
@@ -75,6 +78,7 @@ class Decoding:
     point_threshold: float = 0.3
     existence_threshold: float = 0.5
     min_points: int = 2
+    side_margin: float = 0.0
 
     def __post_init__(self) -> None:
         if self.smoothing < 1 or self.smoothing % 2 == 0:
@@ -84,6 +88,8 @@ class Decoding:
         for name in ("point_threshold", "existence_threshold"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.side_margin < 0:
+            raise ValueError(f"side_margin must not be negative, not {self.side_margin}")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ def test_overrides_replace_values(tmp_path: Path) -> None:
     assert config.data[0].path == Path("a.json")
     assert read_config(path, ["optimizer.learning_rate=1e-3"]).optimizer.learning_rate == 0.001
     assert read_config(path, ["point_threshold=0.4"]).lane_layout().decoding.point_threshold == 0.4
+    assert read_config(path, ["side_margin=3"]).lane_layout().decoding.side_margin == 3
 
 
 def test_base_gives_what_a_file_leaves_out(tmp_path: Path) -> None:

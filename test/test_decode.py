@@ -189,6 +189,27 @@ def test_lane_ends_where_it_leaves_the_image(mirrored: bool) -> None:
     assert (ends > 1260) if mirrored else (ends < 20)
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_lane_ends_where_the_side_cuts_its_hill(mirrored: bool) -> None:
+    straight = np.linspace(140, -25, 56)  # leaves through the left side
+    # What is left of a hill 8 wide has its middle too far inside.
+    cut = np.where(straight < 4, (straight + 4) / 2, straight).clip(min=0)
+    columns, scores, rows = peaks(WIDE, {1: 255 - cut if mirrored else cut})
+    lane = decode(columns, scores, rows, side_margin=4.0).lanes[1]
+    assert len(lane.points) == (straight >= 3.5).sum()
+    true = (straight + 0.5) * 5 - 0.5
+    found = lane.points[::-1, 0]
+    found = 1279 - found if mirrored else found
+    np.testing.assert_allclose(found, true[: len(found)], atol=1.0)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_lane_that_comes_in_from_a_side_begins_at_it(mirrored: bool) -> None:
+    straight = np.linspace(0.5, 30, 56)
+    columns, scores, rows = peaks(WIDE, {1: 255 - straight if mirrored else straight})
+    assert len(decode(columns, scores, rows, side_margin=4.0).lanes[1].points) == 56
+
+
 def test_spline_evens_out_noise_and_keeps_bends() -> None:
     rng = np.random.default_rng(0)
     bend = 40 + 100 * np.linspace(0, 1, 56) ** 2

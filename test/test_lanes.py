@@ -138,11 +138,18 @@ def test_layouts_that_cannot_be(change, message) -> None:
         ({"rows": (700, 160, 10)}, "name no row"),
         ({"point_threshold": 1.5}, r"point_threshold must lie in \[0, 1\], not 1.5"),
         ({"existence_threshold": -0.1}, r"existence_threshold must lie in \[0, 1\]"),
+        ({"side_margin": -1.0}, "side_margin must not be negative, not -1.0"),
     ],
 )
 def test_decoding_that_cannot_be(change, message) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(Decoding(rows=(160, 720, 10)), **change)
+
+
+def test_layout_of_a_file_from_before_the_side_margin_is_read() -> None:
+    values = json.loads(TUSIMPLE.to_json())
+    del values["decoding"]["side_margin"]
+    assert LaneLayout.from_json(json.dumps(values)) == TUSIMPLE
 
 
 def without(field: str) -> str:

@@ -90,7 +90,7 @@ class Optimizer:
 class Config:
     """One training run; the fields of the YAML files in training/configs.
 
-    crop, input_size, point_threshold: None for the layout's own.
+    crop, input_size, point_threshold, side_margin: None for the layout's own.
     arch, shared_encoder, existence: the network, see `lane_sad_ros.network.architectures`.
     dropout: whether to train with the network's.
     backbone: a file of ImageNet weights for a ResNet's stages. initial: weights to go on from.
@@ -104,6 +104,7 @@ class Config:
     crop: tuple[int, int, int, int] | None = None
     input_size: tuple[int, int] | None = None
     point_threshold: float | None = None
+    side_margin: float | None = None
     arch: str = "enet_sad"
     shared_encoder: bool = False
     existence: bool = True
@@ -150,15 +151,18 @@ class Config:
         return dataclasses.replace(self.distillation, paths=paths)
 
     def lane_layout(self) -> LaneLayout:
-        """The layout with this run's crop, input size and point threshold."""
+        """The layout with this run's crop, input size and decoding."""
         layout = LAYOUTS[self.layout]
+        decoding = layout.decoding
         if self.point_threshold is not None:
-            decoding = dataclasses.replace(layout.decoding, point_threshold=self.point_threshold)
-            layout = dataclasses.replace(layout, decoding=decoding)
+            decoding = dataclasses.replace(decoding, point_threshold=self.point_threshold)
+        if self.side_margin is not None:
+            decoding = dataclasses.replace(decoding, side_margin=self.side_margin)
         return dataclasses.replace(
             layout,
             crop=self.crop or layout.crop,
             input_size=self.input_size or layout.input_size,
+            decoding=decoding,
         )
 
 

@@ -86,12 +86,14 @@ def lanes_from_peaks(
     us = left + (columns.astype(np.float64) + 0.5) * (right - left) / layout.input_size[0] - 0.5
     vs = (rows + 0.5) * image_size[1] / layout.image_size[1] - 0.5
     aspect = (right - left) / (bottom - top)
+    margin = decoding.side_margin * (right - left) / layout.input_size[0]
+    sides = (left + margin, right - margin)
     lanes = []
     for slot in range(len(layout.slots)):
         probability = float(existence[slot]) if existence is not None else 1.0
         points: NDArray[np.float32] = np.empty((0, 3), np.float32)
         if probability > decoding.existence_threshold or existence is None:
-            points = _lane_points(us[slot], vs, scores[slot], decoding, (left, right), aspect)
+            points = _lane_points(us[slot], vs, scores[slot], decoding, sides, aspect)
         exists = len(points) >= decoding.min_points
         if existence is None:
             probability = float(points[:, 2].mean()) if exists else 0.0
@@ -139,15 +141,18 @@ def _spline(us: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np
 def _rows_inside(
     us: NDArray[np.float64], vs: NDArray[np.float64], sides: tuple[float, float]
 ) -> int:
-    """How many points, from the top, come before the lane leaves the crop through a side.
+    """How many points, from the top, come before the lane runs out through one of the sides.
 
-    Below, the border cuts the maps, and their peaks run down along it.
+    Below, the crop's border cuts the maps, and their peaks run down along it.
     """
     if len(us) < 5:
         return len(us)
     slopes = (us[3:-1] - us[:-4]) / (vs[3:-1] - vs[:-4])  # of the three rows before each
     expected = us[3:-1] + slopes * (vs[4:] - vs[3:-1])
-    outside = np.flatnonzero((expected < sides[0] - 0.5) | (expected > sides[1] - 0.5))
+    # A lane that comes in from a side may begin beyond the margin.
+    leaves_left = (expected < sides[0] - 0.5) & (slopes < 0)
+    leaves_right = (expected > sides[1] - 0.5) & (slopes > 0)
+    outside = np.flatnonzero(leaves_left | leaves_right)
     return 4 + int(outside[0]) if len(outside) else len(us)
 
 
