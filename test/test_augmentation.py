@@ -416,6 +416,26 @@ def test_every_sample_takes_as_many_random_numbers() -> None:
     assert len(states) == 1
 
 
+def test_labels_go_on_where_lanes_are_hidden() -> None:
+    samples = [painted(2)] * 12
+    open_pixels, open_classes, _ = changed(*samples)
+    pixels, classes, _ = changed(*samples, ranges=dataclasses.replace(NONE, hidden=1.0))
+    np.testing.assert_array_equal(classes, open_classes)
+    hidden = [(before.max(2) > 128) & (after.max(2) < 64)
+              for before, after in zip(open_pixels, pixels, strict=True)]  # fmt: skip
+    assert sum(mask.any() for mask in hidden) >= 9  # a box may lie outside, or be of paint
+    # A lane's far part and not all of it.
+    assert all(mask.sum() < 0.6 * (classes[0] > 0).sum() for mask in hidden)
+
+
+def test_nothing_is_hidden_by_default_or_without_lanes() -> None:
+    road = LabelledImage(painted(2).image, ())
+    ranges = dataclasses.replace(NONE, hidden=1.0)
+    np.testing.assert_array_equal(changed(road, ranges=ranges)[0], changed(road)[0])
+    rare = dataclasses.replace(NONE, hidden=1e-9)
+    np.testing.assert_array_equal(changed(painted(2), ranges=rare)[0], changed(painted(2))[0])
+
+
 def test_colours_change_and_stay_in_range() -> None:
     ranges = dataclasses.replace(NONE, colour=1.0)
     image = np.full((180, 320, 3), 100, np.uint8)
@@ -499,6 +519,7 @@ def test_what_cannot_be_learned_is_refused() -> None:
         ({"scale": (0.0, 0.8)}, r"scale \(0.0, 0.8\) must be"),
         ({"flip": 1.5}, r"flip must lie in \[0, 1\], not 1.5"),
         ({"colour": -1.0}, r"colour must lie in \[0, 1\], not -1.0"),
+        ({"hidden": 1.1}, r"hidden must lie in \[0, 1\], not 1.1"),
         ({"rotation": -3.0}, "rotation is the largest change either way, not -3.0"),
         ({"shift": (0.0, -0.1)}, "shift is the largest change either way, not -0.1"),
     ],

@@ -48,7 +48,8 @@ class Augmentation:
     factor. shift: largest shift as a share of the width and of the height. lateral: largest
     sideways move as columns per row below the horizon (1.0 is about 1.5 m for a camera 1.5 m
     high). bend: largest curvature as columns × rows at 1280 columns (1500 is about a radius of
-    500 m). colour: strength of brightness, contrast, tint, blur and noise, 0 to 1.
+    500 m). colour: strength of brightness, contrast, tint, blur and noise, 0 to 1. hidden:
+    probability of boxes of about a vehicle's size that hide parts of lanes, whose labels go on.
     """
 
     flip: float = 0.5
@@ -58,11 +59,12 @@ class Augmentation:
     lateral: float = 1.3
     bend: float = 2200.0
     colour: float = 1.0
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale {self.scale} must be the smallest and the largest factor")
-        for name in ("flip", "colour"):
+        for name in ("flip", "colour", "hidden"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         for name, value in (
@@ -114,9 +116,10 @@ def prepare(
 ) -> Prepared:
     """The source of a sample and a random change of it, in shapes that every sample shares.
 
-    The same numbers are drawn in the same order whatever the sample is. Slots that the sample says
-    itself, as numbers or in a class map, are kept, only swapped in a mirrored image; then the
-    change has no lateral move, which would make other lanes the ego lanes.
+    The same numbers are drawn in the same order whatever the sample is, but for those of `hidden`,
+    the last. Slots that the sample says itself, as numbers or in a class map, are kept, only
+    swapped in a mirrored image; then the change has no lateral move, which would make other lanes
+    the ego lanes.
     Raises ValueError if the sample has too many lanes, or a slot or class that the layout lacks.
     """
     slots = len(layout.slots)
@@ -173,6 +176,10 @@ def prepare(
             lane_slots[index] = slots - 1 - slot if mirrored else slot
 
     colour = _random_colour(layout.input_size, ranges.colour, rng)
+    seed = int(rng.integers(2**63 - 1))
+    if ranges.hidden > 0:
+        # The last that is drawn: how often it is depends on the lanes.
+        _hide(image, lanes[: len(sample.lanes)], horizon, ranges.hidden, rng)
     return Prepared(
         image=torch.from_numpy(image),
         classes=torch.from_numpy(classes),
@@ -182,7 +189,7 @@ def prepare(
         view=_floats(view[:2]),
         back=_floats(np.linalg.inv(view)[:2]),
         shift=_floats(shift),
-        seed=torch.tensor(int(rng.integers(2**63 - 1))),
+        seed=torch.tensor(seed),
         **{name: _floats(value) for name, value in colour.items()},
     )
 
@@ -349,6 +356,37 @@ def _resized(pixels: NDArray[np.uint8], source: LaneLayout, how: int) -> NDArray
 
 def _floats(value: Any) -> Tensor:
     return torch.as_tensor(np.asarray(value, np.float32))
+
+
+def _hide(
+    image: NDArray[np.uint8],
+    lanes: NDArray[np.float32],
+    horizon: float,
+    probability: float,
+    rng: np.random.Generator,
+) -> None:
+    """Pastes boxes that stand on lanes L×N×2 into an image H×W×3, with a chance of `probability`.
+
+    Each is a piece of the same image in other light, of the size that a car or lorry has there. It
+    leaves the near third of the lane that it stands on.
+    """
+    if not len(lanes) or rng.random() >= probability:
+        return
+    height, width = image.shape[:2]
+    for _ in range(rng.integers(1, 4)):
+        lane = lanes[rng.integers(len(lanes))]
+        far_to_near = lane[lane[:, 1].argsort()]
+        u, foot = far_to_near[rng.integers(2 * len(lane) // 3)]
+        below = max(foot - horizon, 0.02 * height)
+        box_width, box_height = below * rng.uniform(1.0, 1.8), below * rng.uniform(0.8, 2.0)
+        left = u - box_width * rng.uniform(0.1, 0.9)
+        edges = np.array([left, foot - box_height, left + box_width, foot]).round().astype(int)
+        x0, y0, x1, y1 = edges.clip(0, [width, height, width, height])
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            continue
+        x, y = rng.integers(width - (x1 - x0) + 1), rng.integers(height - (y1 - y0) + 1)
+        piece = image[y : y + y1 - y0, x : x + x1 - x0] * rng.uniform(0.3, 1.3)
+        image[y0:y1, x0:x1] = piece.clip(0, 255).astype(np.uint8)
 
 
 def _horizon_row(lanes: tuple[NDArray[np.float32], ...], height: int) -> float:
