@@ -273,6 +273,21 @@ def test_a_folder_of_images_with_its_lanes_in_a_file(tmp_path: Path) -> None:
     assert (info.width, info.height) == (128, 72) and stamp(info) == START
 
 
+def test_a_calibration_of_another_image_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "drive/0.jpg")
+    calibration = tmp_path / "camera.yaml"
+    calibration.write_text(
+        "{image_width: 640, image_height: 480, camera_matrix: {data: [500, 0, 320, 0, 500, 240, 0, "
+        "0, 1]}, distortion_coefficients: {data: []}}"
+    )
+    assert make(tmp_path / "drive", tmp_path / "out.mcap", "--camera-info", calibration) == 1
+    said = capsys.readouterr().err
+    assert "the image is 64x36 but camera_info describes 640x480" in said and said.count("\n") == 1
+    assert not (tmp_path / "out.mcap").exists()
+
+
 def test_a_video_and_a_bag_with_their_lanes_in_a_file(tmp_path: Path) -> None:
     video = tmp_path / "drive.avi"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, SIZE)
