@@ -314,6 +314,7 @@ def write_bag(
     stamps: Sequence[int] | None = None,
     truth: Lanes | None = None,
     encodings: Mapping[int, str] | None = None,
+    truth_topics: Sequence[str] = ("/truth/lanes",),
 ) -> Path:
     """`scene`s at 20 Hz, the camera_info of each, and on request the same true lanes for each.
 
@@ -354,5 +355,6 @@ def write_bag(
             writer.write("/camera/camera_info", info, time_ns + RECORDED_NS)
             if truth is not None:
                 lanes = bags.lane_array(truth, SLOTS_6, header)
-                writer.write("/truth/lanes", lanes, time_ns + RECORDED_NS)
+                for topic in truth_topics:
+                    writer.write(topic, lanes, time_ns + RECORDED_NS)
     return path

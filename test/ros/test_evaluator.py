@@ -56,8 +56,9 @@ def true_lanes() -> Lanes:
 
 @pytest.fixture
 def bag(tmp_path) -> Path:
-    """Ten images, each with true lanes."""
-    return write_bag(tmp_path / "drive.mcap", 10, truth=true_lanes())
+    """Ten images with true lanes, which some detector is said to have found before."""
+    topics = ("/truth/lanes", "/lane_detector/lanes")
+    return write_bag(tmp_path / "drive.mcap", 10, truth=true_lanes(), truth_topics=topics)
 
 
 @pytest.fixture
