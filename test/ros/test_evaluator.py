@@ -427,7 +427,6 @@ def test_signals_end_it_in_order_with_what_was_measured(detector, client, tmp_pa
         (["-p", "bag:=a.mcap", "-p", "player:=external"], "plays in real time only"),
         (["-p", "bag:=a.mcap", "-p", "pace:=slow"], "pace: must be one of step, real_time"),
         (["-p", "bag:=a.mcap", "-p", "detector:=lane_detector"], "full name of a node"),
-        (["-p", "bag:=a.mcap", "-p", "rate:=0.0"], "rate"),
         (["--", "a.mcap"], "unknown argument a.mcap"),
     ],
 )
