@@ -143,6 +143,11 @@ class Camera:
         """How many publishers the input topic has."""
         return 0 if self.subscription is None else self.subscription.get_publisher_count()
 
+    @property
+    def listeners(self) -> int:
+        """How many subscribers the lanes have."""
+        return int(self._outputs["lanes"].get_subscription_count())
+
     def publish_lanes(self, road: Road, layout: LaneLayout, header: Header) -> None:
         """Lanes, existence and what lies on the road, where somebody listens."""
         settings = self._settings

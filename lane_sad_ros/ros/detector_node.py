@@ -163,6 +163,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
                 report = camera.monitor.report(
                     now, camera.topic, camera.publishers, self._settings.stale_after, self._hint
                 )
+                report.values["subscribers of lanes"] = str(camera.listeners)
                 label = f"{name}: camera {camera.name}".rstrip()
                 message.status.append(report.message(label, camera.topic, "receiving"))
         self._diagnostics.publish(message)

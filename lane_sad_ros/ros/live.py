@@ -98,7 +98,9 @@ class LiveReplay:
         in_step = settings.pace == "step"
         play = session.in_step if in_step else session.in_real_time
         for sent, answer in play(player.frames()):
-            latency = None if answer is None else answer.received - sent.time
+            latency = None
+            if answer is not None and not sent.repeated:
+                latency = answer.received - sent.time
             self._heard.append(_Heard(sent.frame.index, sent.stamp_ns, answer, latency))
         self._check()
         if player.broken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,11 +23,15 @@ Played = Iterator["tuple[Sent[F], Answer | None]"]
 
 @dataclass(frozen=True)
 class Sent(Generic[F]):
-    """A frame that was published: with which stamp, and when on the monotonic clock in seconds."""
+    """A frame that was published: with which stamp, and when on the monotonic clock in seconds.
+
+    repeated: whether it had to be published again, so that nobody knows which time was answered.
+    """
 
     frame: F
     stamp_ns: int
     time: float
+    repeated: bool = False
 
 
 class Player(Protocol[F]):
@@ -135,8 +140,12 @@ class Session(Generic[F]):
         player, collector = self._player, self._collector
 
         def ready() -> bool:
-            # Its diagnostics tell whether the detector has found the player, too.
-            return player.matched and collector.told("publishers") > 0
+            # Its diagnostics tell whether the detector has found the other ends, too.
+            return (
+                player.matched
+                and collector.told("publishers") > 0
+                and collector.told("subscribers of lanes") > 0
+            )
 
         def check() -> None:
             self._check()
@@ -159,7 +168,7 @@ class Session(Generic[F]):
             if before is not None:
                 yield before
             try:
-                answer = self._wait(sent, repeat=index == 0, refusable=True)
+                sent, answer = self._wait(sent, repeat=index == 0, refusable=True)
             except SessionError:
                 yield sent, None
                 raise
@@ -183,12 +192,12 @@ class Session(Generic[F]):
             for index, frame in enumerate(frames):
                 pending.append(self._player.publish(frame))
                 if index == 0:  # until it is answered, nothing has been seen to arrive
-                    self._wait(pending[0], repeat=True, refusable=True)
+                    pending[0], _ = self._wait(pending[0], repeat=True, refusable=True)
                 yield from self._settled(pending)
                 self._check()
                 if pending and time.monotonic() - pending[0].time > self._patience:
                     raise SessionError(f"no answer for {self._patience:g} s{self.complaint()}")
-            while pending and self._wait(pending[-1], repeat=False, refusable=False):
+            while pending and self._wait(pending[-1], repeat=False, refusable=False)[1]:
                 yield from self._settled(pending)
         except SessionError:
             yield from self._rest(pending)
@@ -219,8 +228,8 @@ class Session(Generic[F]):
         while pending:
             yield pending.popleft(), None
 
-    def _wait(self, sent: Sent[F], repeat: bool, refusable: bool) -> Answer | None:
-        """The answer; None if it does not come in time.
+    def _wait(self, sent: Sent[F], repeat: bool, refusable: bool) -> tuple[Sent[F], Answer | None]:
+        """What was sent in the end, and the answer; None if it does not come in time.
 
         repeat: publish again while waiting; the other side may have found us a little later than
         we it, and miss the first frame. refusable: the frame is the only one that the detector
@@ -238,8 +247,9 @@ class Session(Generic[F]):
             now = time.monotonic()
             if repeat and now > again:
                 self._player.repeat(sent)
+                sent = dataclasses.replace(sent, repeated=True)
                 again = now + _DISCOVERY
-        return collector.answer(sent.stamp_ns)
+        return sent, collector.answer(sent.stamp_ns)
 
     def _refused(self) -> bool:
         return self._told_bad() > self._bad

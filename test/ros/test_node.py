@@ -378,6 +378,7 @@ def test_what_nobody_listens_to_is_not_computed(start_node, client):
     wait_until(listening.get_publisher_count, "the output")
     client.ask(camera, bgr_image(scene()), "/lane_detector/existence")
     status = client.wait_for_status(lambda s: s.count("processed") == 1, "a processed frame")
+    assert status.values["subscribers of lanes"] == "0"
     for stage in ("wait", "convert", "preprocess", "network", "decode", "publish", "total"):
         assert float(status.values[f"{stage} median [ms]"]) >= 0
         assert float(status.values[f"{stage} median [ms]"]) <= float(
@@ -468,7 +469,8 @@ def test_a_camera_that_stops_is_reported_until_it_is_back(start_node, client):
     assert status.level == "WARN"
     assert "1 publisher(s) of /image" in status.message
     assert client.set("stale_after", 1000.0).successful
-    client.wait_for_status(lambda s: s.level == "OK", "peace again")
+    status = client.wait_for_status(lambda s: s.level == "OK", "peace again")
+    assert status.values["subscribers of lanes"] == "1"
 
 
 def test_simulated_time(start_node, client):
