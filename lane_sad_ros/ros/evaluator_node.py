@@ -94,7 +94,8 @@ class LaneEvaluatorNode(Node):
                 if frame.prediction is not None:
                     name, stamp = f"{frame.index:06d}", frame.stamp_ns * 1e-9
                     add(outputs.lane_record(name, stamp, frame.prediction, replay.slots))
-        outputs.write_json(folder / "report.json", scores.figures())
+        about = {"mode": replay.mode, "settings": replay.settings}
+        outputs.write_json(folder / "report.json", about | scores.figures())
         print(in_words(scores, "from image to lanes"))
         print(
             f"played {replay.mode}: {scores.timing.late} late; left in {folder}{os.sep}", flush=True
