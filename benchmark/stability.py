@@ -114,7 +114,8 @@ def _sequences(name: str, detector: LaneDetector, work: Path) -> Iterator[list[M
     """Raises ValueError or OSError for an input that cannot be read."""
     if name == "drive":
         drive = render_drive(work / "drive", DURATION, RATE)
-        yield _detect(open_frames(drive.folder, rate=RATE), detector, drive.truth, {})
+        truth = {image: scene.truth for image, scene in drive.truth.items()}
+        yield _detect(open_frames(drive.folder, rate=RATE), detector, truth, {})
     elif name.startswith("tusimple:"):
         parts = name.split(":", 2)
         if len(parts) != 3:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from demo.node import NodeProcess
 from demo.player import Player
 from lane_sad_ros import outputs
 from lane_sad_ros.cli.common import positive
-from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.ground import CameraModel
+from lane_sad_ros.labels.drives import Scene
 from lane_sad_ros.ros.collector import Collector
 from lane_sad_ros.ros.player import Pace
 from lane_sad_ros.ros.session import Session, SessionError, check_alone
 from lane_sad_ros.sources import FrameSource, SourceError, SourceFrame, open_frames
+from training.scenes import drive_camera
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START = 180.0  # seconds the node gets until it is ready; importing torch can take long
@@ -73,11 +75,17 @@ def _terminated(number: int, _: object) -> None:
 
 @dataclass(frozen=True)
 class _Input:
-    """What is played. truth: the true lanes by the frames' names, where they are known."""
+    """What is played.
+
+    truth: what is true by the frames' names, where it is known. camera: that of the frames, and
+    mounting: the node's parameters of how it sits on the vehicle, where they are known.
+    """
 
     frames: FrameSource
     name: str
-    truth: dict[str, Lanes]
+    truth: dict[str, Scene] = field(default_factory=dict)
+    camera: CameraModel | None = None
+    mounting: dict[str, float] = field(default_factory=dict)
 
 
 def _run(options: argparse.Namespace, output: Path) -> int:
@@ -102,10 +110,17 @@ def _run(options: argparse.Namespace, output: Path) -> int:
 def _open_input(options: argparse.Namespace, output: Path, on_bad: Callable[[str], None]) -> _Input:
     if options.input:
         frames = open_frames(options.input, topic=options.topic, rate=options.rate, on_bad=on_bad)
-        return _Input(frames, str(options.input), {})
+        return _Input(frames, str(options.input))
     drive = render_drive(output / "drive", options.duration, options.rate)
     name = f"rendered drive, {options.duration:g} s at {options.rate:g} Hz"
-    return _Input(open_frames(drive.folder, rate=options.rate), name, drive.truth)
+    camera = drive_camera()
+    return _Input(
+        open_frames(drive.folder, rate=options.rate),
+        name,
+        drive.truth,
+        CameraModel(camera.width, camera.height, camera.k),
+        {"camera_height": camera.height_m, "camera_pitch": camera.pitch},
+    )
 
 
 def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str, Any]:
@@ -115,16 +130,19 @@ def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str
         "exit_with_parent": True,
         "device": options.device,
         "tracking": not options.no_track,
+        **played.mounting,
     }
     if options.weights:
         parameters["weights"] = str(Path(options.weights).resolve())
     domain = os.environ["ROS_DOMAIN_ID"]
     with _ros_node() as node:
-        collector = Collector(node)
+        collector = Collector(node, ego=True)
         check_alone(collector, domain)
         print(f"starting lane_detector (ROS_DOMAIN_ID={domain}) ...", flush=True)
         with NodeProcess(output / "node.log", parameters) as process:
-            session = Session(Player(node), collector, process.check, options.patience)
+            session = Session(
+                Player(node, played.camera), collector, process.check, options.patience
+            )
             try:
                 session.wait_until_ready(_START)
                 return _collect(options, played, session, collector, output)
@@ -156,9 +174,12 @@ def _collect(
     # The next diagnostics know of the last frames too.
     collector.forget_statuses()
     collector.wait_for(lambda: collector.camera_status() is not None, _FRESH_DIAGNOSTICS)
-    return results.summary(
+    figures = results.summary(
         played.name, pace, collector.detector_status(), collector.camera_status()
     )
+    if not options.real_time:
+        del figures["stages_ms"]["stamp to output"]  # stamps are of the drive's own time
+    return figures
 
 
 def _in_time(frames: FrameSource, rate: float) -> Iterator[SourceFrame]:

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import training.scenes
-from lane_sad_ros.labels.drives import read_scenes
-from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.labels.drives import Scene, read_scenes
 from training.datasets.synthetic import write_drive
 
 
 @dataclass(frozen=True)
 class RenderedDrive:
-    """A folder of images, and their true lanes by the images' names."""
+    """A folder of images, and what is true of them by the images' names."""
 
     folder: Path
-    truth: dict[str, Lanes]
+    truth: dict[str, Scene]
 
 
 def render_drive(folder: Path, duration: float, rate: float, seed: int = 0) -> RenderedDrive:
@@ -36,7 +35,7 @@ def render_drive(folder: Path, duration: float, rate: float, seed: int = 0) -> R
     # A worker takes as long to start as for some frames.
     workers = min(os.cpu_count() or 1, max(1, math.ceil(duration * rate / 8)))
     write_drive(place, duration, rate, seed, workers)
-    truth = {Path(scene.name).name: scene.truth for scene in read_scenes(place)}
+    truth = {Path(scene.name).name: scene for scene in read_scenes(place)}
     return RenderedDrive(place / "images", truth)
 
 

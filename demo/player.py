@@ -1,4 +1,4 @@
-"""Puts frames on the image topic, each with a stamp of its own."""
+"""Puts frames on the image topic, each with a stamp of its own, and the camera's calibration."""
 
 from __future__ import annotations
 
@@ -6,22 +6,36 @@ import time
 
 from rclpy.node import Node
 from rclpy.time import Time
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from lane_sad_ros.ros.messages import image_message
+from lane_sad_ros.ground import CameraModel
+from lane_sad_ros.ros.messages import camera_info, image_message
 from lane_sad_ros.ros.qos import output_qos
 from lane_sad_ros.ros.session import Sent
 from lane_sad_ros.sources import SourceFrame
 
 
 class Player:
-    """Publishes images on the topic `image`, reliably: no frame is lost on the way."""
+    """Publishes images on the topic `image`, reliably: no frame is lost on the way.
 
-    def __init__(self, node: Node) -> None:
+    camera: is published on `camera_info`, before each image, where it is known. in_real_time:
+    whether frames are published as they were taken, and so stamped with the present time;
+    otherwise the drive goes on in its own time from the first frame on, however long each takes.
+    """
+
+    def __init__(
+        self, node: Node, camera: CameraModel | None = None, *, in_real_time: bool = True
+    ) -> None:
         self._clock = node.get_clock()
         self._last = 0
+        self._in_real_time = in_real_time
+        self._start: int | None = None  # the present time at the drive's beginning
+        self._camera = camera
         self._publisher = node.create_publisher(Image, "image", output_qos(10))
+        self._infos = (
+            node.create_publisher(CameraInfo, "camera_info", output_qos(10)) if camera else None
+        )
 
     @property
     def topic(self) -> str:
@@ -35,12 +49,17 @@ class Player:
 
     @property
     def matched(self) -> bool:
-        """Whether somebody subscribes."""
-        return bool(self._publisher.get_subscription_count())
+        """Whether somebody subscribes to all of it."""
+        publishers = (self._publisher, self._infos)
+        return all(p.get_subscription_count() for p in publishers if p is not None)
 
     def publish(self, frame: SourceFrame) -> Sent[SourceFrame]:
-        """Publishes a frame, stamped with the present time."""
-        self._last = max(self._clock.now().nanoseconds, self._last + 1)
+        """Publishes a frame with a stamp of its own."""
+        now = self._clock.now().nanoseconds
+        if self._start is None:
+            self._start = now - frame.stamp_ns
+        stamp = now if self._in_real_time else self._start + frame.stamp_ns
+        self._last = max(stamp, self._last + 1)
         sent = Sent(frame, self._last, time.monotonic())
         self.repeat(sent)
         return sent
@@ -49,4 +68,6 @@ class Player:
         """Publishes a frame once more, with the same stamp."""
         stamp = Time(nanoseconds=sent.stamp_ns).to_msg()
         header = Header(stamp=stamp, frame_id=sent.frame.frame_id or "camera")
+        if self._camera is not None and self._infos is not None:
+            self._infos.publish(camera_info(self._camera, header))
         self._publisher.publish(image_message(sent.frame.image, "bgr8", header))

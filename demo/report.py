@@ -16,6 +16,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from lane_sad_ros import outputs
 from lane_sad_ros.drawing import contact_sheet, draw_lanes
+from lane_sad_ros.ego import EgoLane
+from lane_sad_ros.labels.drives import Scene
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.ros.collector import Answer
 from lane_sad_ros.ros.session import Sent
@@ -23,6 +25,9 @@ from lane_sad_ros.sources import SourceFrame
 
 TOLERANCE = 20.0
 """Pixels within which a point counts as found."""
+
+EGO_FIGURES = ("width", "lateral_offset", "heading", "curvature")
+"""Of the ego lane: metres, metres, radians, 1/m."""
 
 _SHEET_CELLS = 12
 _SHEET_WIDTH = 640
@@ -32,11 +37,11 @@ class Report:
     """Takes frames with their answers, one by one, and writes everything into a folder.
 
     A context manager: the files appear when it is left without an error.
-    truth: the true lanes by the frames' names, empty where they are not known.
+    truth: what is true by the frames' names, empty where it is not known.
     """
 
     def __init__(
-        self, folder: Path, rate: float, for_browsers: bool, truth: Mapping[str, Lanes]
+        self, folder: Path, rate: float, for_browsers: bool, truth: Mapping[str, Scene]
     ) -> None:
         self._folder = folder
         self._truth = truth
@@ -54,6 +59,8 @@ class Report:
         self._contradictions = 0
         self._points = _Points()
         self._ego_points = _Points()
+        self._ego_errors: dict[str, list[float]] = {name: [] for name in EGO_FIGURES}
+        self._ego_lanes = 0
 
     def __enter__(self) -> Report:
         self._add_line = self._stack.enter_context(
@@ -93,12 +100,13 @@ class Report:
         if answer.exists is not None:
             self._flags += 1
             self._contradictions += answer.exists != tuple(lane.exists for lane in lanes.lanes)
-        self._add_line(outputs.lane_record(name, sent.frame.stamp, lanes, answer.slots))
-        self._overlay = draw_lanes(sent.frame.image, lanes)
+        self._add_line(outputs.lane_record(name, sent.frame.stamp, lanes, answer.slots, answer.ego))
+        self._overlay = draw_lanes(sent.frame.image, lanes, ego=answer.ego)
         self._add_image(self._overlay)
         self._add_cell(f"{name}   {sent.frame.stamp:.2f} s", self._overlay)
         if name in self._truth:
-            self._compare(lanes, self._truth[name])
+            self._compare(lanes, self._truth[name].truth)
+            self._compare_ego(answer.ego, self._truth[name].ego)
 
     def write_sheet(self) -> None:
         """Writes the contact sheet: frames from the whole drive, evenly."""
@@ -148,6 +156,12 @@ class Report:
         if self._truth:
             figures["truth_points_found"] = self._points.share
             figures["ego_lane_points_found"] = self._ego_points.share
+            figures["ego_lane_answers"] = self._ego_lanes
+            figures["ego_lane_errors"] = {
+                name: round(float(np.median(errors)), 6)
+                for name, errors in self._ego_errors.items()
+                if errors
+            }
         return figures
 
     def _add_cell(self, title: str, overlay: outputs.Image) -> None:
@@ -168,6 +182,15 @@ class Report:
                 self._ego_points.add(
                     _errors(true, [lane for lane in lanes.present if lane.slot == true.slot])
                 )
+
+    def _compare_ego(self, ego: EgoLane | None, truth: EgoLane) -> None:
+        if ego is None or not ego.valid:
+            return
+        self._ego_lanes += 1
+        for name, errors in self._ego_errors.items():
+            error = abs(getattr(ego, name) - getattr(truth, name))
+            if np.isfinite(error):
+                errors.append(error)
 
 
 class _Points:
@@ -235,6 +258,14 @@ def in_words(figures: Mapping[str, Any], folder: Path) -> str:
             f"against the truth  {_percent(figures['truth_points_found'])} of all lane points and "
             f"{_percent(figures['ego_lane_points_found'])} of the ego lane's found within "
             f"{TOLERANCE:.0f} pixels"
+        )
+    errors = figures.get("ego_lane_errors")
+    if errors:
+        lines.append(
+            f"ego lane           of {figures['ego_lane_answers']} frames; median errors: offset "
+            f"{100 * errors['lateral_offset']:.1f} cm, width {100 * errors['width']:.1f} cm, "
+            f"heading {np.degrees(errors['heading']):.2f} deg, curvature "
+            f"{errors['curvature']:.5f} 1/m"
         )
     names = ("overlay.mp4", "contact_sheet.png", "lanes.jsonl", "summary.json", "node.log")
     lines.append(f"left in {folder}{os.sep}: {', '.join(names)}")

@@ -329,6 +329,7 @@ def _zero(kind: Any) -> Any:
 
 _messages = Messages(lambda name: types().types[name], _empty, np.asarray)
 header = _messages.header
+camera_info = _messages.camera_info
 lane_array = _messages.lane_array
 lane_existence = _messages.lane_existence
 ego_lane = _messages.ego_lane

@@ -47,7 +47,7 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
             for name, key in (("r", "rectification_matrix"), ("p", "projection_matrix"))
             if key in values
         }
-        return camera_info(camera, header or bags.header(0, ""), **rectified)
+        return bags.camera_info(camera, header or bags.header(0, ""), **rectified)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -75,33 +75,7 @@ def recorded_camera_info(path: str | os.PathLike[str], image_topic: str) -> tupl
     return name, bags.types().deserialize_cdr(message.data, _INFO_TYPE)
 
 
-def camera_info(
-    camera: CameraModel,
-    header: Any,
-    r: NDArray[np.float64] | None = None,
-    p: NDArray[np.float64] | None = None,
-) -> Any:
-    """A sensor_msgs/CameraInfo of a camera.
-
-    r, p: rectification and projection matrix, row by row; by default those of an image that is not
-    rectified.
-    """
-    types = bags.types().types
-    return types["sensor_msgs/msg/CameraInfo"](
-        header=header,
-        height=camera.height,
-        width=camera.width,
-        distortion_model=camera.model,
-        d=np.array(camera.coefficients, np.float64),
-        k=camera.k.ravel(),
-        r=np.eye(3).ravel() if r is None else r,
-        p=np.hstack([camera.k, np.zeros((3, 1))]).ravel() if p is None else p,
-        binning_x=0,
-        binning_y=0,
-        roi=types["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        ),
-    )
+camera_info = bags.camera_info
 
 
 def _matrix(values: dict[str, Any], name: str) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lane_sad_ros import drawing
 from lane_sad_ros.ego import EgoLane
-from lane_sad_ros.ground import Mounting
+from lane_sad_ros.ground import CameraModel, Mounting
 from lane_sad_ros.lanes import Lane, Lanes
 
 POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("score", "f4"), ("lane", "u4")])
@@ -68,6 +68,29 @@ class Messages:
         place.x, place.y, place.z = mounting.position.tolist()
         turn.x, turn.y, turn.z, turn.w = mounting.quaternion
         return self._find("tf2_msgs/msg/TFMessage")(transforms=[stamped])
+
+    def camera_info(
+        self,
+        camera: CameraModel,
+        header: Any,
+        r: NDArray[np.float64] | None = None,
+        p: NDArray[np.float64] | None = None,
+    ) -> Any:
+        """A sensor_msgs/CameraInfo of a camera.
+
+        r, p: rectification and projection matrix, row by row; by default those of an image that is
+        not rectified.
+        """
+        info = self._empty("sensor_msgs/msg/CameraInfo")
+        info.header = header
+        info.width, info.height = camera.width, camera.height
+        info.distortion_model = camera.model
+        info.d = self._numbers(np.array(camera.coefficients, np.float64))
+        info.k = self._numbers(camera.k.ravel())
+        info.r = self._numbers(np.eye(3).ravel() if r is None else r)
+        straight = np.hstack([camera.k, np.zeros((3, 1))]).ravel()
+        info.p = self._numbers(straight if p is None else p)
+        return info
 
     def lane_array(
         self, lanes: Lanes, slots: Sequence[str], header: Any, ground_frame: str = ""
@@ -302,3 +325,16 @@ def lanes_from_message(message: Any) -> Lanes:
             ground = np.array([(p.x, p.y, p.z) for p in lane.ground], np.float32).reshape(-1, 3)
         lanes.append(Lane(lane.id, lane.exists, lane.probability, points, ground))
     return Lanes((message.image_width, message.image_height), tuple(lanes))
+
+
+def ego_from_message(message: Any) -> EgoLane:
+    """The ego lane of a lane_sad_ros/EgoLane."""
+    return EgoLane(
+        message.valid,
+        message.left_seen,
+        message.right_seen,
+        message.width,
+        message.lateral_offset,
+        message.heading,
+        message.curvature,
+    )

@@ -18,6 +18,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from lane_sad_ros import bags
 from lane_sad_ros.ego import EgoLane
+from lane_sad_ros.ground import CameraModel
 from lane_sad_ros.lanes import Lane, Lanes
 
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
@@ -223,6 +224,7 @@ def test_lane_messages_are_those_that_the_node_publishes():
     ground = np.array([[5.0, 1.5, 0], [np.nan, np.nan, np.nan], [9.0, 1.5, 0]], np.float32)
     absent = Lane(1, False, 0.25, np.zeros((0, 3), np.float32))
     lanes = Lanes((128, 96), (Lane(0, True, 0.75, points, ground), absent))
+    camera = CameraModel(128, 96, np.array([[90, 0, 64], [0, 91, 48], [0, 0, 1]]), "equidistant")
     ego = EgoLane(True, True, False, 3.5, -0.25, 0.01, 0.002)
     slots = ("left_1", "right_1")
     theirs = Header(frame_id="front")
@@ -249,6 +251,10 @@ def test_lane_messages_are_those_that_the_node_publishes():
         "visualization_msgs/msg/MarkerArray": (
             messages.markers(lanes, ego, theirs, 0.75, "front"),
             bags.markers(lanes, ego, ours, 0.75, "front"),
+        ),
+        "sensor_msgs/msg/CameraInfo": (
+            messages.camera_info(camera, theirs),
+            bags.camera_info(camera, ours),
         ),
         "sensor_msgs/msg/PointCloud2": (
             messages.point_cloud(lanes, theirs),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lane_sad_ros import bags
-from lane_sad_ros.camera_info import camera_info, read_camera_info
+from lane_sad_ros.camera_info import read_camera_info
 from lane_sad_ros.ground import CalibrationError, CameraModel
 
 FILE = """\
@@ -53,7 +53,7 @@ def test_a_calibration_becomes_a_message(tmp_path: Path) -> None:
 def test_a_camera_comes_back_from_its_message() -> None:
     camera = CameraModel(64, 48, np.array([[50.0, 0, 31], [0, 51, 23], [0, 0, 1]]), "equidistant",
                          (0.1, 0.0, 0.0, 0.0))  # fmt: skip
-    again = CameraModel.from_info(camera_info(camera, bags.header(0, "")))
+    again = CameraModel.from_info(bags.camera_info(camera, bags.header(0, "")))
     np.testing.assert_array_equal(again.k, camera.k)
     assert (again.width, again.height, again.model) == (64, 48, "equidistant")
     assert again.coefficients == camera.coefficients

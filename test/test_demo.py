@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.lanes import Lane, Lanes
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
@@ -176,16 +178,17 @@ def test_a_drive_is_rendered_once_with_its_true_lanes(tmp_path):
     drive = render_drive(tmp_path, 0.2, 10)
     images = sorted(drive.folder.glob("*.jpg"))
     assert [image.name for image in images] == list(drive.truth) == ["000000.jpg", "000001.jpg"]
-    for lanes in drive.truth.values():
-        assert {2, 3} <= {lane.slot for lane in lanes.present}
-        assert lanes.image_size == cv2.imread(str(images[0])).shape[1::-1]
+    for scene in drive.truth.values():
+        assert {2, 3} <= {lane.slot for lane in scene.truth.present}
+        assert scene.ego.valid
+        assert scene.truth.image_size == cv2.imread(str(images[0])).shape[1::-1]
 
     images[1].with_suffix(".json").unlink()  # as an interrupted rendering leaves it
     before = images[0].stat().st_mtime_ns
     again = render_drive(tmp_path, 0.2, 10)
     assert images[0].stat().st_mtime_ns == before
     for first, second in zip(drive.truth.values(), again.truth.values(), strict=True):
-        for one, other in zip(first.lanes, second.lanes, strict=True):
+        for one, other in zip(first.truth.lanes, second.truth.lanes, strict=True):
             np.testing.assert_array_equal(one.points, other.points)
 
     other = render_drive(tmp_path, 0.1, 10)
@@ -219,3 +222,15 @@ def test_the_truth_counts_points_within_twenty_pixels(tmp_path, found, share):
     result = report.Report(tmp_path, 10, False, {})
     result._compare(lanes(*found), truth)
     assert result._points.share == share
+
+
+def test_the_ego_lane_is_compared_where_it_was_seen(tmp_path):
+    result = report.Report(tmp_path, 10, False, {})
+    truth = EgoLane(True, True, True, 3.6, 0.2, 0.01, 0.001)
+    unseen = EgoLane(False, False, False, *[np.nan] * 4)
+    for ego in (replace(truth, lateral_offset=0.1), replace(truth, lateral_offset=0.5), unseen):
+        result._compare_ego(ego, truth)
+    result._compare_ego(None, truth)
+    assert result._ego_lanes == 2
+    assert result._ego_errors["lateral_offset"] == pytest.approx([0.1, 0.3])
+    assert result._ego_errors["width"] == [0, 0]

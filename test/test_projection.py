@@ -7,7 +7,6 @@ import pytest
 from straight_road import CAMERA, HEIGHT, LINES, PITCH, SIZE, seen
 
 from lane_sad_ros import bags, cli
-from lane_sad_ros.camera_info import camera_info
 from lane_sad_ros.detection import Detection, LaneDetector
 from lane_sad_ros.ground import CalibrationError, Mounting
 from lane_sad_ros.lanes import Lane, Lanes
@@ -27,7 +26,7 @@ def write_bag(path, *, info=True, k=None, transforms=(("base_link", "front", MOU
             header = bags.header(stamp, "front")
             picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
             if info:
-                message = camera_info(CAMERA, header)
+                message = bags.camera_info(CAMERA, header)
                 if k is not None:
                     message.k = np.asarray(k, np.float64)
                 bag.write("/cam/camera_info", message, stamp)

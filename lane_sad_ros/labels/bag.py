@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from lane_sad_ros import bags
-from lane_sad_ros.camera_info import camera_info
 from lane_sad_ros.ground import CameraModel
 from lane_sad_ros.labels.drives import EncodedImage, LabelledDrive, LabelledFrame
 
@@ -62,7 +61,7 @@ def write_bag(
             header = bags.header(frame.stamp_ns, CAMERA_FRAME)
             messages: dict[str, Any] = {}
             if frame.camera is not None:
-                messages[CAMERA_TOPIC] = camera_info(frame.camera, header)
+                messages[CAMERA_TOPIC] = bags.camera_info(frame.camera, header)
             elif calibration is not None:
                 CameraModel.from_info(calibration, frame.image.size)
                 messages[CAMERA_TOPIC] = replace(calibration, header=header)

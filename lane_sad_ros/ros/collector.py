@@ -14,9 +14,10 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from lane_sad_ros import msg
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.lanes import Lanes
 from lane_sad_ros.ros import qos
-from lane_sad_ros.ros.messages import lanes_from_message
+from lane_sad_ros.ros.messages import ego_from_message, lanes_from_message
 
 _DEPTH = 100  # answers that may wait for this process
 
@@ -26,20 +27,21 @@ class Answer:
     """What the node said of one frame.
 
     slots: names of the lane slots. received: monotonic seconds at which the lanes were there.
-    exists: the flags of the existence topic, None until they arrive.
+    exists: the flags of the existence topic, ego: the ego lane; None until they arrive.
     """
 
     lanes: Lanes
     slots: tuple[str, ...]
     received: float
     exists: tuple[bool, ...] | None = None
+    ego: EgoLane | None = None
 
 
 class Collector:
     """Subscribes to the outputs of one camera of a detector; callbacks may run in any one thread.
 
-    detector: full name of its node. camera: as in the node's parameter `cameras`. existence:
-    whether an answer is complete only with its existence flags.
+    detector: full name of its node. camera: as in the node's parameter `cameras`. existence, ego:
+    whether an answer is complete only with its existence flags and with its ego lane.
     """
 
     def __init__(
@@ -49,15 +51,17 @@ class Collector:
         camera: str = "",
         *,
         existence: bool = True,
+        ego: bool = False,
     ) -> None:
         prefix = f"{detector}/{camera}" if camera else detector
         self.topic = f"{prefix}/lanes"
         self.detector = detector
         self._camera = f"camera {camera}".rstrip()
-        self._existence = existence
+        self._parts = [name for name, wanted in (("exists", existence), ("ego", ego)) if wanted]
         self._changed = threading.Condition()
         self._answers: dict[int, Answer] = {}
-        self._exists: dict[int, tuple[bool, ...]] = {}
+        # What has arrived before its lanes, by the stamp and its name in Answer.
+        self._early: dict[int, dict[str, Any]] = {}
         self._statuses: dict[str, DiagnosticStatus] = {}
         self._problem = ""
         self._node = node
@@ -68,6 +72,10 @@ class Collector:
         if existence:
             self._subscriptions.append(
                 self._subscribe(msg.LaneExistence, f"{prefix}/existence", self._on_existence)
+            )
+        if ego:
+            self._subscriptions.append(
+                self._subscribe(msg.EgoLane, f"{prefix}/ego_lane", self._on_ego_lane)
             )
 
     @property
@@ -93,7 +101,7 @@ class Collector:
     def answer(self, stamp_ns: int) -> Answer | None:
         """The complete answer to the frame with this stamp, if it is there."""
         found = self._answers.get(stamp_ns)
-        if found is None or (self._existence and found.exists is None):
+        if found is None or any(getattr(found, part) is None for part in self._parts):
             return None
         return found
 
@@ -106,7 +114,7 @@ class Collector:
         """So that `answer` gives what is answered to a frame with this stamp from now on."""
         with self._changed:
             self._answers.pop(stamp_ns, None)
-            self._exists.pop(stamp_ns, None)
+            self._early.pop(stamp_ns, None)
 
     def detector_status(self) -> DiagnosticStatus | None:
         """The latest diagnostics of the detector."""
@@ -147,17 +155,25 @@ class Collector:
         names = tuple(lane.name for lane in message.lanes)
         answer = Answer(lanes_from_message(message), names, received)
         with self._changed:
-            answer.exists = self._exists.pop(stamp_ns, None)
+            for part, value in self._early.pop(stamp_ns, {}).items():
+                setattr(answer, part, value)
             self._answers[stamp_ns] = answer
             self._changed.notify_all()
 
     def _on_existence(self, message: msg.LaneExistence) -> None:
-        stamp_ns, exists = nanoseconds(message.header), tuple(message.exists)
+        self._add(message.header, "exists", tuple(message.exists))
+
+    def _on_ego_lane(self, message: msg.EgoLane) -> None:
+        self._add(message.header, "ego", ego_from_message(message))
+
+    def _add(self, header: Header, part: str, value: Any) -> None:
+        """A part of the answer to the frame with this header."""
+        stamp_ns = nanoseconds(header)
         with self._changed:
             if stamp_ns in self._answers:
-                self._answers[stamp_ns].exists = exists
+                setattr(self._answers[stamp_ns], part, value)
             else:
-                self._exists[stamp_ns] = exists
+                self._early.setdefault(stamp_ns, {})[part] = value
             self._changed.notify_all()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

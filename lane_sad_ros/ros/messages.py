@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.messages import Messages, lanes_from_message
+from lane_sad_ros.messages import Messages, ego_from_message, lanes_from_message
 
 __all__ = [
+    "camera_info",
+    "ego_from_message",
     "ego_lane",
     "header",
     "image_message",
@@ -51,6 +53,7 @@ def _numbers(values: NDArray[Any]) -> Any:
 
 _messages = Messages(message_class, _empty, _numbers)
 header = _messages.header
+camera_info = _messages.camera_info
 lane_array = _messages.lane_array
 lane_existence = _messages.lane_existence
 ego_lane = _messages.ego_lane

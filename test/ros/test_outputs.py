@@ -16,6 +16,7 @@ from harness import bgr_image, wait_until
 from lane_sad_ros.msg import EgoLane, LaneArray, LaneExistence
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
 from straight_road import CAMERA, HEIGHT, LINES, PITCH, SIZE, seen
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -67,9 +68,7 @@ def picture() -> Image:
 
 
 def camera_info(**changes: Any) -> CameraInfo:
-    info = CameraInfo(width=SIZE[0], height=SIZE[1], distortion_model="plumb_bob")
-    info.k = CAMERA.k.ravel()
-    info.d = [0.0] * 5
+    info = messages.camera_info(CAMERA, Header())
     for name, value in changes.items():
         setattr(info, name, value)
     return info
