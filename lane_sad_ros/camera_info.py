@@ -75,9 +75,6 @@ def recorded_camera_info(path: str | os.PathLike[str], image_topic: str) -> tupl
     return name, bags.types().deserialize_cdr(message.data, _INFO_TYPE)
 
 
-camera_info = bags.camera_info
-
-
 def _matrix(values: dict[str, Any], name: str) -> NDArray[np.float64]:
     """The numbers of a matrix, row by row."""
     sizes = {"camera_matrix": 9, "rectification_matrix": 9, "projection_matrix": 12}

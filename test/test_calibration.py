@@ -12,7 +12,6 @@ import training.scenes.drive
 from lane_sad_ros import bags, cli
 from lane_sad_ros.birdseye import BirdsEye, draw_fit
 from lane_sad_ros.calibration import calibrate
-from lane_sad_ros.camera_info import camera_info
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.drawing import slot_colour
 from lane_sad_ros.ground import CalibrationError, CameraModel, GroundProjector, Mounting
@@ -297,8 +296,8 @@ def test_intrinsics_come_from_a_bag_or_a_file(video, tmp_path, capsys):
             header = bags.header(index * 200_000_000, "camera")
             image = bags.jpeg(capture.read()[1], header)
             writer.write("/camera/image/compressed", image, index)
-            writer.write("/camera/camera_info", camera_info(model, header), index)
-            other = camera_info(model_of(CAMERAS["low and wide"]), header)
+            writer.write("/camera/camera_info", bags.camera_info(model, header), index)
+            other = bags.camera_info(model_of(CAMERAS["low and wide"]), header)
             writer.write("/rear/camera_info", other, index)
     assert run(bag, "--output", out) == 0
     assert parameters(out)["camera_pitch"] == pytest.approx(SMALL.pitch, abs=math.radians(0.3))
