@@ -149,3 +149,15 @@ def test_wrong_use_at_start_ends_in_one_line_and_exit_code_2(start_process, argu
     assert len(lines) == 1
     assert words in lines[0]
     assert "Traceback" not in node.output
+
+
+def test_the_readme_lists_every_parameter():
+    readme = (CONFIG.parents[1] / "README.md").read_text()
+    table = readme.partition("### Parameters")[2].partition("\n## ")[0]
+    named = {name for row in table.splitlines() if row.startswith("| `") for name in _names(row)}
+    assert named == {item.name for item in dataclasses.fields(Settings)}
+
+
+def _names(row: str) -> list[str]:
+    """The names in the first column of a row of a table."""
+    return [name.strip("` ") for name in row.split("|")[1].split(",")]

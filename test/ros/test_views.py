@@ -22,6 +22,7 @@ VIEWS = Path(__file__).parents[2] / "rviz"
 RVIZ = yaml.safe_load((VIEWS / "lanes.rviz").read_text())["Visualization Manager"]
 FOXGLOVE = json.loads((VIEWS / "lanes.foxglove.json").read_text())
 PANELS = FOXGLOVE["configById"]
+OWN = {"/lane_detector/transition_event"}  # of every lifecycle node
 SHOWS = {
     "MarkerArray": "visualization_msgs/msg/MarkerArray",
     "PointCloud2": "sensor_msgs/msg/PointCloud2",
@@ -62,6 +63,13 @@ def test_every_display_of_rviz_shows_a_topic_of_the_node(topics: dict[str, str])
         assert topics[topic] == SHOWS.get(kind, image_type(topic)), display["Name"]
         # The node offers reliable, volatile topics: asking for more would show nothing.
         assert display["Topic"]["Durability Policy"] == "Volatile"
+
+
+def test_the_readme_lists_every_output(topics: dict[str, str]) -> None:
+    readme = (VIEWS.parent / "README.md").read_text().partition("| out |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in readme.splitlines() if row.startswith("| `")]
+    named = {name.strip("` ") for row in rows for name in row.split(",")}
+    assert {name.replace("~", "/lane_detector") for name in named} == set(topics) - OWN
 
 
 def test_rviz_draws_in_the_frame_of_the_road() -> None:
