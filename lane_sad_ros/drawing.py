@@ -7,7 +7,8 @@ Images are H×W×3 uint8 in BGR order. Everything is scaled to the image, so tha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ _MIDDLE: Colour = (255, 255, 255)
 EGO_COLOUR: Colour = (150, 220, 120)
 """Of the ego lane between its borders, BGR."""
 _CASING: Colour = (20, 20, 20)
+_WRONG: Colour = (40, 40, 190)
 _FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws between pixels with
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STRAIGHT = 3000.0  # metres of radius from which on a lane looks straight
@@ -107,16 +109,9 @@ def draw_lanes(
     exist. A strip at the top shows every slot with its probability, absent ones in grey.
     Raises ValueError if `image` is not such an array.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(
-            f"an overlay needs an H×W×3 uint8 image, not {image.dtype} of shape {image.shape}"
-        )
+    _check(image)
     canvas = np.array(image, order="C") if copy else image
-    height, width = canvas.shape[:2]
-    scale = np.array([width / lanes.image_size[0], height / lanes.image_size[1]])
-    lines = {
-        lane.slot: _smooth(lane.points[:, :2] * scale) for lane in lanes.present if len(lane.points)
-    }
+    lines = _lines(lanes, canvas)
     slots = len(lanes.lanes)
 
     left, right = slots // 2 - 1, (slots + 1) // 2
@@ -131,6 +126,41 @@ def draw_lanes(
     words = ego_words(ego) if ego is not None and ego.valid else []
     words += [f"{rate:.1f} Hz"] if rate is not None else [""] * bool(words)
     _draw_legend(canvas, lanes.lanes, words)
+    return canvas
+
+
+def draw_comparison(
+    image: Image,
+    truth: Lanes,
+    prediction: Lanes,
+    *,
+    missed: Collection[int] = (),
+    false: Collection[int] = (),
+) -> Image:
+    """Draw true and predicted lanes on a copy of an image, so that they can be told apart.
+
+    image: H×W×3 uint8 BGR; points are scaled to its size, as in `draw_lanes`. Predicted lanes are
+    ribbons in the colours of their slots, true lanes thin lines dashed in white and black on top.
+    missed: slots of true lanes that nothing was found of: their dashes are white and red.
+    false: slots of predicted lanes that are not true: their ribbons have a red edge. Both have a
+    tag that says so, the other predicted lanes one with the name of their slot.
+    Raises ValueError if `image` is not such an array.
+    """
+    _check(image)
+    canvas = np.array(image, order="C")
+    found, true = _lines(prediction, canvas), _lines(truth, canvas)
+    slots = max(len(prediction.lanes), *(slot + 1 for slot in (0, *found)))
+    for slot, line in found.items():
+        edge = _WRONG if slot in false else _CASING
+        _draw_line(canvas, line, slot_colour(slot, slots), 1.0, is_ego=True, edge=edge)
+    for slot, line in true.items():
+        _draw_dashes(canvas, line, _WRONG if slot in missed else _CASING)
+    tags = [
+        (found[slot], f"{slot_label(slot, slots)} false", _WRONG) for slot in found if slot in false
+    ]
+    tags += [(true[slot], "missed", _WRONG) for slot in true if slot in missed]
+    tags += [(found[slot], slot_label(slot, slots), _CASING) for slot in found if slot not in false]
+    _draw_tags(canvas, tags)
     return canvas
 
 
@@ -176,6 +206,21 @@ def contact_sheet(
     return sheet
 
 
+def _check(image: Image) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f"an overlay needs an H×W×3 uint8 image, not {image.dtype} of shape {image.shape}"
+        )
+
+
+def _lines(lanes: Lanes, canvas: Image) -> dict[int, NDArray[np.float64]]:
+    """The curves, N×2, of the lanes that exist, by slot, in pixels of the canvas."""
+    scale = np.divide(canvas.shape[1::-1], lanes.image_size)
+    return {
+        lane.slot: _smooth(lane.points[:, :2] * scale) for lane in lanes.present if len(lane.points)
+    }
+
+
 def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """N×2 points with up to 7 more between two of them, on a Catmull-Rom curve."""
     if len(points) < 3:
@@ -194,9 +239,14 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw_line(
-    canvas: Image, line: NDArray[np.float64], colour: Colour, probability: float, is_ego: bool
+    canvas: Image,
+    line: NDArray[np.float64],
+    colour: Colour,
+    probability: float,
+    is_ego: bool,
+    edge: Colour = _CASING,
 ) -> None:
-    """A ribbon along the line with a dark casing, which keeps it readable on bright ground."""
+    """A ribbon along the line with an edge, whose dark keeps it readable on bright ground."""
     height = canvas.shape[0]
     near = max(2.0, height / (95 if is_ego else 150))
     casing = max(0.8, height / 600)
@@ -205,8 +255,52 @@ def _draw_line(
     # Like the painted line, the drawn one is widest at the bottom of the image.
     share = np.clip(line[:, 1] / height, 0.0, 1.0) ** 2
     half = 0.5 * near * (0.3 + 0.7 * share)
-    outlines = [(_ribbon(line, half + casing), _CASING), (_ribbon(line, half), colour)]
+    if edge != _CASING:
+        casing *= 2.5
+    outlines = [(_ribbon(line, half + casing), edge), (_ribbon(line, half), colour)]
     _paint(canvas, outlines, alpha=opacity(probability))
+
+
+def _draw_dashes(canvas: Image, line: NDArray[np.float64], between: Colour) -> None:
+    """A thin line, white and another colour in turn."""
+    thickness = max(1, round(canvas.shape[0] / 270))
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    dash = max(4.0, canvas.shape[0] / 45)
+    stops = np.arange(0.0, along[-1] + dash, dash).clip(max=along[-1])
+    for index, (start, stop) in enumerate(pairwise(stops)):
+        at = np.concatenate([[start], along[(along > start) & (along < stop)], [stop]])
+        corners = np.stack([np.interp(at, along, line[:, axis]) for axis in (0, 1)], axis=1)
+        fixed = np.rint(corners * 2**_FRACTION_BITS).astype(np.int32)
+        colour = between if index % 2 else (255, 255, 255)
+        cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, _FRACTION_BITS)
+
+
+def _draw_tags(canvas: Image, tags: Sequence[tuple[NDArray[np.float64], str, Colour]]) -> None:
+    """A text on each line near its lower end, higher up where another is in the way."""
+    height, width = canvas.shape[:2]
+    font_scale = max(0.3, height / 1000)
+    taken: list[tuple[int, int, int, int]] = []
+    for line, text, colour in tags:
+        (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, font_scale, 1)
+        half = text_width / 2 + 4
+        tall = text_height + baseline + 4
+        for u, v in line[np.argsort(-line[:, 1])]:
+            left = round(min(max(u - half, 0), max(width - 2 * half, 0)))
+            top = round(min(max(v - tall, 0), max(height - 1.5 * tall, 0)))
+            box = (left, top, left + round(2 * half), top + tall)
+            inside = 0 <= u < width and 0 <= v < 0.92 * height
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                cv2.rectangle(canvas, box[:2], box[2:], colour, cv2.FILLED)
+                origin = (left + 4, top + text_height + 3)
+                cv2.putText(canvas, text, origin, _FONT, font_scale, (255,) * 3, 1, cv2.LINE_AA)
+                break
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    """Whether two boxes (left, top, right, bottom) have a pixel in common."""
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
 def _ribbon(line: NDArray[np.float64], half: NDArray[np.float64]) -> NDArray[np.float64]:

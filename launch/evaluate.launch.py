@@ -66,7 +66,7 @@ ARGUMENTS = [
         "Topic of the true lanes in the bag (lane_sad_ros/LaneArray). none: time alone is "
         "measured.",
     ),
-    _argument("report", "lane_evaluation", "Folder for report.json and lanes.jsonl."),
+    _argument("report", "lane_evaluation", "Folder for report.html, report.json and lanes.jsonl."),
     _argument(
         "pace",
         "",

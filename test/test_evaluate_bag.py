@@ -315,6 +315,34 @@ def test_the_image_of_any_frame_can_be_had_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image(1), picture(1))
 
 
+def test_report_shows_the_worst_frame(tmp_path: Path) -> None:
+    wrong = upright(left_1=20, right_1=60)
+    predictions = {0: STRAIGHT, 1: wrong, 2: STRAIGHT}
+    bag = write_bag(tmp_path / "a.mcap", dict.fromkeys(range(3), STRAIGHT), predictions)
+    report = tmp_path / "out" / "report.html"
+    assert evaluate(bag, "--predictions-topic", "/lane_detector/lanes", "--report", report) == 0
+    text = report.read_text(encoding="utf-8")
+    assert json.loads(report.with_suffix(".json").read_text())["worst"][0] == 1
+    assert "Frame 1, 0.05 s" in text and "data:image/jpeg" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--report", "report.pdf"], "ends in .html"),
+        (["--report", "a.html", "--json", "a.json"], "the report writes its numbers there"),
+    ],
+)
+def test_outputs_that_cannot_be_are_wrong_use(
+    tmp_path: Path, capsys: Any, options: list[str], complaint: str
+) -> None:
+    bag = write_bag(tmp_path / "a.mcap", {0: STRAIGHT})
+    with pytest.raises(SystemExit) as end:
+        evaluate(bag, *options)
+    assert end.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("labels", "options"),
     [("label_data_0601_val.json", []), ("label_data_0313_val.json", ["--first-row", 240])],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lane_sad_ros import outputs
-from lane_sad_ros.bag_replay import TRUTH_TOPIC, replay_bag, replay_recording
+from lane_sad_ros.bag_replay import TRUTH_TOPIC, images_of, replay_bag, replay_recording
 from lane_sad_ros.cli.common import (
     Problems,
     add_detector_options,
@@ -20,6 +20,7 @@ from lane_sad_ros.cli.common import (
     make_detector,
 )
 from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, in_words, score
+from lane_sad_ros.evaluation.report import check_report_path, write_report
 from lane_sad_ros.road import RoadModel
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def add_parser(benchmarks: Any) -> None:
         help="a recorded drive with true lanes, by the rules of TuSimple and CULane",
         description=_DESCRIPTION,
         epilog="example: lane_sad bag make tusimple:DATA:labels.json drive.mcap && "
-        "lane_sad evaluate bag drive.mcap --json figures.json",
+        "lane_sad evaluate bag drive.mcap --report report.html",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help=".mcap, .db3, .bag or a folder")
@@ -74,9 +75,17 @@ def add_parser(benchmarks: Any) -> None:
     )
     parser.add_argument(
         "--json",
+        type=Path,
         metavar="OUT",
         help="also write all figures to this file; all but those under timing are the same each "
         "time",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="OUT.html",
+        help="also write a page with the figures, curves and the worst frames, in one file, and "
+        "its numbers beside it as OUT.json",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=_bag, parser=parser)
@@ -84,6 +93,13 @@ def add_parser(benchmarks: Any) -> None:
 
 def _bag(options: argparse.Namespace) -> int:
     problems = Problems()
+    if options.report:
+        try:
+            check_report_path(options.report)
+        except ValueError as error:
+            options.parser.error(f"--report {error}")
+    if options.report and options.json and options.report.with_suffix(".json") == options.json:
+        options.parser.error(f"--json {options.json}: the report writes its numbers there")
     with input_errors():
         replay = _replay(options, problems.add)
         scores = score(replay, options.first_row)
@@ -91,6 +107,9 @@ def _bag(options: argparse.Namespace) -> int:
     if options.json:
         about = {"mode": replay.mode, "settings": replay.settings}
         outputs.write_json(options.json, about | scores.figures())
+    if options.report:
+        title, image = f"Lanes of {options.bag.name}", images_of(options.bag, replay)
+        write_report(options.report, replay, scores, title=title, image=image)
     return problems.exit_code()
 
 

@@ -54,6 +54,10 @@ class Result:
     absent: int = 0
 
 
+# ENet-SAD in the paper (arXiv 1908.00821, table 1), on the 2,782 test images.
+PAPER = Result(accuracy=0.9664, fp=0.0602, fn=0.0205, images=2782)
+
+
 def score(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> tuple[float, float, float]:
     """Accuracy, false-positive rate and false-negative rate of one image.
 

@@ -11,7 +11,9 @@ from typing import Any
 from rclpy.node import Node
 
 from lane_sad_ros import bags, outputs
+from lane_sad_ros.bag_replay import images_of
 from lane_sad_ros.evaluation.replay import Replay, in_words, score
+from lane_sad_ros.evaluation.report import write_report
 from lane_sad_ros.ros import process, settings
 from lane_sad_ros.ros.evaluator_parameters import Settings
 from lane_sad_ros.ros.live import LiveReplay
@@ -94,8 +96,10 @@ class LaneEvaluatorNode(Node):
                 if frame.prediction is not None:
                     name, stamp = f"{frame.index:06d}", frame.stamp_ns * 1e-9
                     add(outputs.lane_record(name, stamp, frame.prediction, replay.slots))
-        about = {"mode": replay.mode, "settings": replay.settings}
-        outputs.write_json(folder / "report.json", about | scores.figures())
+        path = Path(self._settings.bag).expanduser()
+        title = f"Lanes of {path.name}, {replay.mode}"
+        image = images_of(path, replay)
+        write_report(folder / "report.html", replay, scores, title=title, image=image)
         print(in_words(scores, "from image to lanes"))
         print(
             f"played {replay.mode}: {scores.timing.late} late; left in {folder}{os.sep}", flush=True

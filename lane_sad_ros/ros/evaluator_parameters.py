@@ -56,7 +56,7 @@ class Settings:
     )
     report: str = parameter(
         "lane_evaluation",
-        "Folder for what was found: report.json and lanes.jsonl.",
+        "Folder for what was found: report.html, report.json and lanes.jsonl.",
         change="never",
     )
     pace: str = parameter(
