@@ -25,7 +25,7 @@ from demo.node import NodeProcess
 from demo.player import Player
 from lane_sad_ros import outputs
 from lane_sad_ros.cli.common import positive
-from lane_sad_ros.ground import CameraModel
+from lane_sad_ros.ground import CameraModel, GroundProjector, Mounting
 from lane_sad_ros.labels.drives import Scene
 from lane_sad_ros.ros.collector import Collector
 from lane_sad_ros.ros.player import Pace
@@ -42,6 +42,7 @@ Plays a drive to the real lane_detector node, a process of its own, through DDS,
 output folder:
   overlay.mp4        the drive with the lanes that the node found
   contact_sheet.png  some of its frames
+  road.png           some of the rendered drive's with the road from above
   lanes.jsonl        the lanes, one JSON object for each frame
   summary.json       the figures that are printed at the end
   node.log           what the node printed
@@ -164,13 +165,13 @@ def _collect(
         answers, pace = session.in_real_time(frames), f"in real time at {rate:g} Hz"
     else:
         answers, pace = session.in_step(played.frames), "each sent when the one before was answered"
-    results = report.Report(output, rate, options.browser_video, played.truth)
+    results = report.Report(output, rate, options.browser_video, played.truth, _projector(played))
     with results:
         for sent, answer in tqdm(answers, total=played.frames.count, desc="driving", unit="frame"):
             results.add(sent, answer)
         if not results.answered:
             raise SessionError(f"{played.name}: no frame was answered")
-    results.write_sheet()
+    results.write_sheets()
     # The next diagnostics know of the last frames too.
     collector.forget_statuses()
     collector.wait_for(lambda: collector.camera_status() is not None, _FRESH_DIAGNOSTICS)
@@ -180,6 +181,14 @@ def _collect(
     if not options.real_time:
         del figures["stages_ms"]["stamp to output"]  # stamps are of the drive's own time
     return figures
+
+
+def _projector(played: _Input) -> GroundProjector | None:
+    """To the road, where the input says how."""
+    if played.camera is None:
+        return None
+    height, pitch = played.mounting["camera_height"], played.mounting["camera_pitch"]
+    return GroundProjector(played.camera, Mounting.from_angles(height, pitch=pitch))
 
 
 def _in_time(frames: FrameSource, rate: float) -> Iterator[SourceFrame]:

@@ -15,8 +15,10 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from lane_sad_ros import outputs
+from lane_sad_ros.birdseye import BirdsEye
 from lane_sad_ros.drawing import contact_sheet, draw_lanes
 from lane_sad_ros.ego import EgoLane
+from lane_sad_ros.ground import GroundProjector
 from lane_sad_ros.labels.drives import Scene
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.ros.collector import Answer
@@ -29,19 +31,26 @@ TOLERANCE = 20.0
 EGO_FIGURES = ("width", "lateral_offset", "heading", "curvature")
 """Of the ego lane: metres, metres, radians, 1/m."""
 
-_SHEET_CELLS = 12
+_KEPT = 48  # frames for the sheets
 _SHEET_WIDTH = 640
+_ROAD_WIDTH = 960
 
 
 class Report:
     """Takes frames with their answers, one by one, and writes everything into a folder.
 
     A context manager: the files appear when it is left without an error.
-    truth: what is true by the frames' names, empty where it is not known.
+    truth: what is true by the frames' names, empty where it is not known. projector: to the road,
+    where it is known: with it there are pictures of the road from above, too.
     """
 
     def __init__(
-        self, folder: Path, rate: float, for_browsers: bool, truth: Mapping[str, Scene]
+        self,
+        folder: Path,
+        rate: float,
+        for_browsers: bool,
+        truth: Mapping[str, Scene],
+        projector: GroundProjector | None = None,
     ) -> None:
         self._folder = folder
         self._truth = truth
@@ -49,7 +58,8 @@ class Report:
         self._rate = rate
         self._for_browsers = for_browsers
         self._overlay: outputs.Image | None = None
-        self._cells: list[tuple[str, outputs.Image]] = []
+        self._birds_eye = BirdsEye(projector, 720) if projector is not None else None
+        self._cells: list[tuple[str, outputs.Image, outputs.Image | None]] = []
         self._every = 1
         self._sent: list[float] = []
         self._received: list[float] = []
@@ -103,17 +113,21 @@ class Report:
         self._add_line(outputs.lane_record(name, sent.frame.stamp, lanes, answer.slots, answer.ego))
         self._overlay = draw_lanes(sent.frame.image, lanes, ego=answer.ego)
         self._add_image(self._overlay)
-        self._add_cell(f"{name}   {sent.frame.stamp:.2f} s", self._overlay)
+        self._add_cell(f"{name}   {sent.frame.stamp:.2f} s", self._overlay, sent.frame, answer)
         if name in self._truth:
             self._compare(lanes, self._truth[name].truth)
             self._compare_ego(answer.ego, self._truth[name].ego)
 
-    def write_sheet(self) -> None:
-        """Writes the contact sheet: frames from the whole drive, evenly."""
-        chosen = np.linspace(0, len(self._cells) - 1, min(_SHEET_CELLS, len(self._cells)))
-        cells = [self._cells[round(index)] for index in chosen]
-        sheet = contact_sheet([cell[1] for cell in cells], [cell[0] for cell in cells])
-        outputs.write_image(self._folder / "contact_sheet.png", sheet)
+    def write_sheets(self) -> None:
+        """Writes the contact sheets: frames from the whole drive, evenly."""
+        for name, cells, count in (
+            ("contact_sheet.png", [(title, overlay) for title, overlay, _ in self._cells], 12),
+            ("road.png", [(title, road) for title, _, road in self._cells if road is not None], 4),
+        ):
+            if cells:
+                chosen = np.linspace(0, len(cells) - 1, min(count, len(cells)))
+                titles, pictures = zip(*(cells[round(index)] for index in chosen), strict=True)
+                outputs.write_image(self._folder / name, contact_sheet(pictures, titles))
 
     def summary(
         self,
@@ -164,13 +178,18 @@ class Report:
             }
         return figures
 
-    def _add_cell(self, title: str, overlay: outputs.Image) -> None:
+    def _add_cell(
+        self, title: str, overlay: outputs.Image, frame: SourceFrame, answer: Answer
+    ) -> None:
         if (len(self._received) - 1) % self._every:
             return
-        height = round(overlay.shape[0] * _SHEET_WIDTH / overlay.shape[1])
-        small = cv2.resize(overlay, (_SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
-        self._cells.append((title, np.asarray(small, np.uint8)))
-        if len(self._cells) == 4 * _SHEET_CELLS:  # keep few of any number of frames
+        road = None
+        if self._birds_eye is not None:
+            road = _small(
+                self._birds_eye.beside(frame.image, answer.lanes, answer.ego), _ROAD_WIDTH
+            )
+        self._cells.append((title, _small(overlay, _SHEET_WIDTH), road))
+        if len(self._cells) == _KEPT:  # keep few of any number of frames
             self._cells = self._cells[::2]
             self._every *= 2
 
@@ -191,6 +210,11 @@ class Report:
             error = abs(getattr(ego, name) - getattr(truth, name))
             if np.isfinite(error):
                 errors.append(error)
+
+
+def _small(picture: outputs.Image, width: int) -> outputs.Image:
+    height = round(picture.shape[0] * width / picture.shape[1])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class _Points:
@@ -267,7 +291,9 @@ def in_words(figures: Mapping[str, Any], folder: Path) -> str:
             f"heading {np.degrees(errors['heading']):.2f} deg, curvature "
             f"{errors['curvature']:.5f} 1/m"
         )
-    names = ("overlay.mp4", "contact_sheet.png", "lanes.jsonl", "summary.json", "node.log")
+    names = ["overlay.mp4", "contact_sheet.png", "lanes.jsonl", "summary.json", "node.log"]
+    if (folder / "road.png").exists():
+        names.insert(2, "road.png")
     lines.append(f"left in {folder}{os.sep}: {', '.join(names)}")
     return "\n".join(lines)
 
