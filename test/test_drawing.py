@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lane_sad_ros.drawing import contact_sheet, draw_lanes, slot_colour, slot_label
+from lane_sad_ros.drawing import contact_sheet, draw_lanes, ego_words, slot_colour, slot_label
+from lane_sad_ros.ego import EgoLane
 from lane_sad_ros.lanes import Lane, Lanes
 
 SIZE = (320, 180)
@@ -140,3 +143,30 @@ def test_a_contact_sheet_needs_images_and_a_title_for_each():
         contact_sheet([], [])
     with pytest.raises(ValueError, match="as many titles"):
         contact_sheet([grey()], [])
+
+
+EGO = EgoLane(True, True, True, 3.6, -0.251, 0.02, 1 / 400)
+
+
+def test_figures_of_the_ego_lane_in_words():
+    words = ["offset 0.25 m right", "width 3.60 m", "heading 1.1 deg left", "radius 400 m left"]
+    assert ego_words(EGO) == words
+    assert ego_words(replace(EGO, curvature=-1e-4))[-1] == "straight"
+    assert ego_words(replace(EGO, curvature=-1 / 500))[-1] == "radius 500 m right"
+
+
+@pytest.mark.parametrize("size", [(320, 180), (1280, 720)])
+def test_figures_stand_below_the_flags_where_they_are_known(size):
+    plain = draw_lanes(grey(size), six(size=size))
+    unknown = replace(EGO, valid=False)
+    np.testing.assert_array_equal(draw_lanes(grey(size), six(size=size), ego=unknown), plain)
+    told = draw_lanes(grey(size), six(size=size), ego=EGO, rate=12.5)
+    rows, columns = np.nonzero((told != plain).any(axis=2))
+    assert rows.min() > size[1] / 30
+    assert rows.max() < size[1] / 6
+    assert columns.min() >= 0.01 * size[0] and columns.max() <= 0.99 * size[0]
+    # In its place, whatever the other figures are.
+    longer = replace(EGO, lateral_offset=1.0, heading=-0.3)
+    other = draw_lanes(grey(size), six(size=size), ego=longer, rate=12.5)
+    right = round(0.75 * size[0])
+    np.testing.assert_array_equal(other[:, right:], told[:, right:])
