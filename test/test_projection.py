@@ -79,6 +79,16 @@ def test_frames_are_connected_through_their_common_ancestor(tmp_path):
     assert_lines_lie_in_place(project(path)[2])
 
 
+def test_a_camera_need_not_hang_below_the_base_frame(tmp_path):
+    """Both hang below the chassis, in which base_link is turned by 90 degrees and moved."""
+    turn, shift = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([1.0, 2.0, 0.5])
+    base = Mounting(turn, shift)
+    front = Mounting(turn @ MOUNTING.rotation, turn @ MOUNTING.position + shift)
+    transforms = (("chassis", "base_link", base), ("chassis", "front", front))
+    path = write_bag(tmp_path / "drive.mcap", transforms=transforms)
+    assert_lines_lie_in_place(project(path)[2])
+
+
 def test_parameters_come_before_the_transforms_of_the_bag(tmp_path):
     parameters = tmp_path / "mine.yaml"
     parameters.write_text(PARAMETERS + "    camera_y: 1.0\n    base_frame: footprint\n")
