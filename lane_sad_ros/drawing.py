@@ -279,7 +279,7 @@ def _draw_dashes(canvas: Image, line: NDArray[np.float64], between: Colour) -> N
 def _draw_tags(canvas: Image, tags: Sequence[tuple[NDArray[np.float64], str, Colour]]) -> None:
     """A text on each line near its lower end, higher up where another is in the way."""
     height, width = canvas.shape[:2]
-    font_scale = max(0.3, height / 1000)
+    font_scale = max(0.3, height / 750)
     taken: list[tuple[int, int, int, int]] = []
     for line, text, colour in tags:
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, font_scale, 1)

@@ -223,6 +223,7 @@ h2 {
   font-size: 1.3rem; line-height: 1.3;
 }
 h3 { margin: 0 0 .5rem; font-size: 1rem; }
+.pairs + h3 { margin-top: 1.5rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 .subtitle { margin: .25rem 0 1.25rem; color: var(--soft); }
 .note, figcaption, caption, .below { color: var(--soft); font-size: .875rem; }
@@ -236,14 +237,15 @@ p { margin: .5rem 0; max-width: 46rem; }
 .verdict.warn { background: var(--warn); color: var(--warn-ink); border-color: var(--orange); }
 .mark { display: inline-block; width: 1.6rem; font-weight: 700; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; }
-.tile { padding: .75rem 1rem; border-radius: 8px; background: var(--panel); }
+.tile { padding: .7rem .85rem; border-radius: 8px; background: var(--panel); }
 @media print { .tile { border: 1px solid var(--rule); } }
 .tile .name { color: var(--soft); font-size: .875rem; }
-.tile .value { font-size: 1.75rem; font-weight: 650; line-height: 1.25; white-space: nowrap; }
+.tile .value { font-size: clamp(1.25rem, 5.5vw, 1.75rem); font-weight: 650; line-height: 1.25; white-space: nowrap; }
 .columns {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1.5rem 2rem;
 }
+p + .columns { margin-top: 1rem; }
 .columns > * { min-width: 0; }
 figure { margin: 1.25rem 0; }
 figcaption { margin-top: .4rem; max-width: 46rem; }
@@ -253,6 +255,7 @@ summary { color: var(--soft); font-size: .875rem; cursor: pointer; }
 table { width: 100%; border-collapse: collapse; font-size: .9375rem; }
 caption { padding: 0 0 .4rem; text-align: left; caption-side: top; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; }
+td, tbody th { white-space: nowrap; }
 th { font-weight: 600; }
 th:first-child { padding-left: 0; text-align: left; }
 thead th { color: var(--soft); font-size: .8125rem; vertical-align: bottom; }
@@ -268,7 +271,7 @@ td:has(.bar) { width: 40%; min-width: 7rem; }
 }
 .key { margin-right: .4rem; vertical-align: -1px; }
 img { display: block; width: 100%; height: auto; border-radius: 6px; }
-.worst { margin: 1.5rem 0; }
+.worst { margin: 0; }
 .slot { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px;
   border: 1px solid var(--grey); vertical-align: -1px; }
 svg { overflow: visible; }

@@ -173,12 +173,7 @@ def _verdict(replay: Replay, scores: Scores) -> Html:
             "way or not readable."
         )
     if late:
-        wrong.append(
-            f"{_count(late, 'answer')} came {_too_late(replay)}."
-            if replay.mode != "offline"
-            else f"{_count(late, 'frame')} took longer than it was to the next frame: at this pace "
-            "they would be late in real time."
-        )
+        wrong.append(f"{_count(late, 'answer')} came {_too_late(replay)}.")
     if not wrong:
         return verdict("good", f"All {_count(frames.all, 'frame')} were answered, none late.")
     if frames.dropped:
@@ -194,7 +189,7 @@ def _headline(scores: Scores) -> Html:
     if scores.frames.with_truth:
         shown.append(
             tile(
-                "F1 (CULane's rule)",
+                "CULane F1",
                 _percent(counts.f1),
                 f"precision {_percent(_share(counts.precision))}, "
                 f"recall {_percent(_share(counts.recall))}",
@@ -203,7 +198,7 @@ def _headline(scores: Scores) -> Html:
     if result is not None:
         shown.append(
             tile(
-                "Accuracy (TuSimple's rule)",
+                "TuSimple accuracy",
                 _percent(result.accuracy),
                 f"FP {result.fp:.4f}, FN {result.fn:.4f}",
             )
@@ -278,14 +273,12 @@ def _quality(replay: Replay, scores: Scores) -> Iterator[Html]:
 def _beside_the_paper(scores: Scores) -> Html:
     counts, result = scores.culane, scores.tusimple
     rows: list[tuple[object, ...]] = [
-        ("CULane F1", _percent(counts.f1), f"{culane.PAPER['total']} %"),
-        ("CULane precision", _percent(_share(counts.precision)), None),
-        ("CULane recall", _percent(_share(counts.recall)), None),
+        ("CULane F1", _exactly(counts.f1), f"{culane.PAPER['total']} %"),
     ]
     if result is not None:
         paper = tusimple.PAPER
         rows += [
-            ("TuSimple accuracy", _percent(result.accuracy), _percent(paper.accuracy)),
+            ("TuSimple accuracy", _exactly(result.accuracy), _exactly(paper.accuracy)),
             ("TuSimple FP", f"{result.fp:.4f}", f"{paper.fp:.4f}"),
             ("TuSimple FN", f"{result.fn:.4f}", f"{paper.fn:.4f}"),
         ]
@@ -320,7 +313,7 @@ def _slots(replay: Replay, scores: Scores) -> Html:
                 None if slot.error is None else f"{slot.error:.1f} px",
             )
         )
-    head = ("slot", "F1", "", "found", "missed", "false", "precision", "recall", "distance")
+    head = ("slot", "", "F1", "found", "missed", "false", "precision", "recall", "distance")
     return figure(
         "By lane slot",
         table(head, rows),
@@ -429,9 +422,12 @@ def _worst_section(
         paragraph(
             "Answered frames of least overlap, the worst first, at least a second from each other. "
             "Dashed, white on black: the true lanes. In colour: the answer, by slot. A tag marks a "
-            "true lane that was missed and an answered lane that is false."
+            "true lane that was missed and an answered lane that is false; a lane that was found too "
+            "far beside its place is both."
         ),
-        *(_worst_frame(replay, frames[score.index], score, image) for score in worst),
+        side_by_side(
+            *(_worst_frame(replay, frames[score.index], score, image) for score in worst)
+        ),
     )
 
 
@@ -674,6 +670,8 @@ def _too_late(replay: Replay) -> str:
     """When an answer is late, in words."""
     if replay.deadline is not None:
         return f"more than {_ms(replay.deadline)} after its image"
+    if replay.mode != "live, in real time":
+        return "later than a next frame would have come in real time"
     return "later than the next frame of the drive"
 
 
@@ -689,6 +687,11 @@ def _share(figure: float) -> float | None:
 
 def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _exactly(share: float | None) -> str:
+    """To two places, as published figures are."""
+    return "–" if share is None else f"{100 * share:.2f} %"
 
 
 def _ms(seconds: float) -> str:
