@@ -240,7 +240,10 @@ p { margin: .5rem 0; max-width: 46rem; }
 .tile { padding: .7rem .85rem; border-radius: 8px; background: var(--panel); }
 @media print { .tile { border: 1px solid var(--rule); } }
 .tile .name { color: var(--soft); font-size: .875rem; }
-.tile .value { font-size: clamp(1.25rem, 5.5vw, 1.75rem); font-weight: 650; line-height: 1.25; white-space: nowrap; }
+.tile .value {
+  font-size: clamp(1.25rem, 5.5vw, 1.75rem); font-weight: 650; line-height: 1.25;
+  white-space: nowrap;
+}
 .columns {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1.5rem 2rem;

@@ -422,12 +422,10 @@ def _worst_section(
         paragraph(
             "Answered frames of least overlap, the worst first, at least a second from each other. "
             "Dashed, white on black: the true lanes. In colour: the answer, by slot. A tag marks a "
-            "true lane that was missed and an answered lane that is false; a lane that was found too "
-            "far beside its place is both."
+            "true lane that was missed and an answered lane that is false; a lane that was found "
+            "too far beside its place is both."
         ),
-        side_by_side(
-            *(_worst_frame(replay, frames[score.index], score, image) for score in worst)
-        ),
+        side_by_side(*(_worst_frame(replay, frames[score.index], score, image) for score in worst)),
     )
 
 
