@@ -64,7 +64,8 @@ def _run_show(options: argparse.Namespace) -> int:
         f"std {layout.std}",
         "decoding": f"rows {layout.decoding.rows} (start, stop, step), smoothing "
         f"{layout.decoding.smoothing}, point threshold {layout.decoding.point_threshold}, "
-        f"existence threshold {layout.decoding.existence_threshold}",
+        f"existence threshold {layout.decoding.existence_threshold}, side margin "
+        f"{layout.decoding.side_margin:g}",
         "training": metadata["training"] or "not told",
         "figures": metadata["figures"] or "none measured",
     }
