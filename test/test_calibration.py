@@ -284,7 +284,7 @@ def test_the_command_writes_the_nodes_parameters_and_a_picture(video, tmp_path, 
     assert values["camera_pitch"] == pytest.approx(SMALL.pitch, abs=math.radians(0.3))
     assert (values["camera_x"], values["camera_y"]) == (1.5, 0)
     assert cv2.imread(str(picture)).shape[0] == 360
-    assert "height 1.5" in capsys.readouterr().out
+    assert f"height {values['camera_height']:.3f} m" in capsys.readouterr().out
 
 
 def test_intrinsics_come_from_a_bag_or_a_file(video, tmp_path, capsys):
