@@ -29,7 +29,7 @@ WIDTHS = (2.0, 6.0)
 """Metres. What is narrower or wider than this is not one lane."""
 WIDTH_AGE = 10.0
 """Seconds for which the last width stands in for a border that is not seen."""
-RANGE = 70.0
+RANGE = 45.0
 """Metres along the road up to which points are used: those further away mislead."""
 
 _MIN_POINTS = 3

@@ -170,12 +170,12 @@ def test_lines_that_bound_no_lane_are_not_taken_for_one(width):
 
 def test_points_off_the_road_far_away_or_few_are_no_border():
     nan = np.full((10, 3), np.nan)
-    far = border(-1, xs=np.arange(75.0, 95))
+    far = border(-1, xs=np.arange(50.0, 70))
     few = border(-1)[:2]
     short = border(-1, xs=np.linspace(5, 6, 10))
     for bad in (nan, far, few, short):
         assert not EgoLaneEstimator().update(lanes(border(1), bad), 0).right_seen
-    distant = [border(side, xs=np.arange(40.0, 60)) for side in (1, -1)]
+    distant = [border(side, xs=np.arange(32.0, 44)) for side in (1, -1)]
     assert_unknown(EgoLaneEstimator().update(lanes(*distant), 0))
 
 

@@ -178,7 +178,7 @@ def test_rendered_lanes_come_back_to_where_they_are_on_a_level_road(rendered, cu
             continue
         assert not expected[:, 2].any()
         found = projector.to_ground(pixels)
-        for reach, allowed in ((20, 0.05), (50, 0.20)):
+        for reach, allowed in ((20, 0.005), (50, 0.01)):
             near = expected[:, 0] <= reach
             # Where the line has been found, seen across it at the same distance ahead.
             lateral = np.interp(expected[near, 0], found[:, 0], found[:, 1]) - expected[near, 1]
