@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 SPARE_SECONDS = 60.0  # the patience of every wait: far more than a busy machine needs
+AGAIN_SECONDS = 5.0  # after which a frame that was not answered is sent again
 
 
 def _own_domain() -> tuple[int, socket.socket]:
@@ -163,17 +164,29 @@ class Client:
     def answer(self, topic: str, stamp: tuple[int, int]) -> Any:
         """The message of a topic with this stamp, once it is there."""
 
-        def find() -> Any:
-            headers = ((_header(message), message) for message in list(self.received[topic]))
-            return next((m for h, m in headers if (h.stamp.sec, h.stamp.nanosec) == stamp), None)
-
-        return wait_until(find, f"the answer to the image of {stamp} on {topic}")
+        return wait_until(lambda: self._find(topic, stamp), f"the answer to {stamp} on {topic}")
 
     def ask(self, publisher: Any, message: Image | CompressedImage, topic: str) -> Any:
-        """Publishes an image; the answer on `topic`."""
+        """Publishes an image; the answer on `topic`.
+
+        A node that has not found the listener on `topic` yet leaves the image out; it is sent
+        again then.
+        """
         stamp = self.stamp(message)
-        publisher.publish(message)
-        return self.answer(topic, stamp)
+        due = 0.0
+
+        def answered() -> Any:
+            nonlocal due
+            if time.monotonic() > due:
+                publisher.publish(message)
+                due = time.monotonic() + AGAIN_SECONDS
+            return self._find(topic, stamp)
+
+        return wait_until(answered, f"the answer to {stamp} on {topic}")
+
+    def _find(self, topic: str, stamp: tuple[int, int]) -> Any:
+        headers = ((_header(message), message) for message in list(self.received[topic]))
+        return next((m for h, m in headers if (h.stamp.sec, h.stamp.nanosec) == stamp), None)
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
         client = self.node.create_client(kind, service)

@@ -52,9 +52,9 @@ def test_the_node_process_answers_an_image_with_lanes_under_its_header(start_pro
         assert len(lane.u) == len(lane.v) == len(lane.score)
         assert all(below > above for below, above in pairwise(lane.v))
         assert lane.exists == bool(lane.u)
-    stamp = lanes.header.stamp.sec, lanes.header.stamp.nanosec
-    existence = client.answer("/lane_detector/existence", stamp)
+    existence = client.ask(camera, image, "/lane_detector/existence")
     assert existence.header == image.header
+    lanes = client.answer(topic, (image.header.stamp.sec, image.header.stamp.nanosec))
     assert list(existence.exists) == [lane.exists for lane in lanes.lanes]
     assert list(existence.probability) == [lane.probability for lane in lanes.lanes]
     assert node.end(signal.SIGINT) == 0
