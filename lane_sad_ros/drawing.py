@@ -29,6 +29,9 @@ EGO_COLOUR: Colour = (150, 220, 120)
 """Of the ego lane between its borders, BGR."""
 _CASING: Colour = (20, 20, 20)
 _WRONG: Colour = (40, 40, 190)
+_FOUND: Colour = (233, 180, 86)
+_FALSE: Colour = (0, 159, 230)
+_MISSED: Colour = (200, 110, 220)
 _FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws between pixels with
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _STRAIGHT = 3000.0  # metres of radius from which on a lane looks straight
@@ -136,6 +139,7 @@ def draw_comparison(
     *,
     missed: Collection[int] = (),
     false: Collection[int] = (),
+    named: bool = True,
 ) -> Image:
     """Draw true and predicted lanes on a copy of an image, so that they can be told apart.
 
@@ -144,23 +148,50 @@ def draw_comparison(
     missed: slots of true lanes that nothing was found of: their dashes are white and red.
     false: slots of predicted lanes that are not true: their ribbons have a red edge. Both have a
     tag that says so, the other predicted lanes one with the name of their slot.
+    named: whether slots mean something; if not, their names are left out.
     Raises ValueError if `image` is not such an array.
     """
     _check(image)
     canvas = np.array(image, order="C")
     found, true = _lines(prediction, canvas), _lines(truth, canvas)
     slots = max(len(prediction.lanes), *(slot + 1 for slot in (0, *found)))
+    if not named:
+        slots += slots % 2  # none in the middle, whose white is that of the truth
     for slot, line in found.items():
         edge = _WRONG if slot in false else _CASING
         _draw_line(canvas, line, slot_colour(slot, slots), 1.0, is_ego=True, edge=edge)
     for slot, line in true.items():
         _draw_dashes(canvas, line, _WRONG if slot in missed else _CASING)
-    tags = [
-        (found[slot], f"{slot_label(slot, slots)} false", _WRONG) for slot in found if slot in false
-    ]
-    tags += [(true[slot], "missed", _WRONG) for slot in true if slot in missed]
-    tags += [(found[slot], slot_label(slot, slots), _CASING) for slot in found if slot not in false]
+    tags = [(true[slot], "missed", _WRONG) for slot in true if slot in missed]
+    for slot, line in found.items():
+        words = [slot_label(slot, slots)] if named else []
+        words += ["false"] if slot in false else []
+        if words:
+            tags.append((line, " ".join(words), _WRONG if slot in false else _CASING))
+    tags.sort(key=lambda tag: tag[2] != _WRONG)  # what is wrong has the first choice of a place
     _draw_tags(canvas, tags)
+    return canvas
+
+
+def draw_masks(image: Image, truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> Image:
+    """Paint lane pixels on a copy of an image: found blue, falsely predicted orange, missed pink.
+
+    image: H×W×3 uint8 BGR. truth, prediction: masks of one size, scaled to the image's; a pixel of
+    the picture has the colour of any that falls into it, so that thin lines stay.
+    Raises ValueError if `image` is not such an array.
+    """
+    _check(image)
+    canvas = np.array(image, order="C")
+    kinds = (
+        (prediction & ~truth, _FALSE),
+        (truth & ~prediction, _MISSED),
+        (truth & prediction, _FOUND),
+    )
+    for mask, colour in kinds:
+        vs, us = np.nonzero(mask)
+        rows = vs * canvas.shape[0] // mask.shape[0]
+        columns = us * canvas.shape[1] // mask.shape[1]
+        canvas[rows, columns] = colour
     return canvas
 
 
@@ -263,10 +294,10 @@ def _draw_line(
 
 def _draw_dashes(canvas: Image, line: NDArray[np.float64], between: Colour) -> None:
     """A thin line, white and another colour in turn."""
-    thickness = max(1, round(canvas.shape[0] / 270))
+    thickness = max(1, round(_usual_height(canvas) / 270))
     steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
-    dash = max(4.0, canvas.shape[0] / 45)
+    dash = max(4.0, _usual_height(canvas) / 45)
     stops = np.arange(0.0, along[-1] + dash, dash).clip(max=along[-1])
     for index, (start, stop) in enumerate(pairwise(stops)):
         at = np.concatenate([[start], along[(along > start) & (along < stop)], [stop]])
@@ -276,10 +307,15 @@ def _draw_dashes(canvas: Image, line: NDArray[np.float64], between: Colour) -> N
         cv2.polylines(canvas, [fixed], False, colour, thickness, cv2.LINE_AA, _FRACTION_BITS)
 
 
+def _usual_height(canvas: Image) -> float:
+    """The height, or half the width of a picture that is lower than usual."""
+    return max(canvas.shape[0], canvas.shape[1] / 2)
+
+
 def _draw_tags(canvas: Image, tags: Sequence[tuple[NDArray[np.float64], str, Colour]]) -> None:
     """A text on each line near its lower end, higher up where another is in the way."""
     height, width = canvas.shape[:2]
-    font_scale = max(0.3, height / 750)
+    font_scale = max(0.3, _usual_height(canvas) / 750)
     taken: list[tuple[int, int, int, int]] = []
     for line, text, colour in tags:
         (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, font_scale, 1)

@@ -4,11 +4,11 @@ import dataclasses
 import json
 import re
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from report_page import Page
 
 from lane_sad_ros.drawing import draw_comparison
 from lane_sad_ros.evaluation.charts import Axis, Part, Plot, bar
@@ -18,41 +18,6 @@ from lane_sad_ros.lanes import Lane, Lanes
 
 SIZE = (320, 180)
 SLOTS = ("left_1", "right_1")
-VOID = {"meta", "img", "br", "line", "rect", "circle", "polyline", "col"}
-
-
-class Page(HTMLParser):
-    """Checks that elements close in order, and gathers what a test asks for."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
 
 
 def lanes(*us: float | None) -> Lanes:
@@ -108,8 +73,8 @@ def test_page_says_the_numbers_of_the_json(tmp_path: Path) -> None:
     assert numbers["culane"]["tp"] == 4 and numbers["culane"]["fn"] == 4  # type: ignore[index]
     assert "1 of 4 frames were not answered" in page.text
     assert "1 answer came later than the next frame of the drive" in page.text  # 153 ms, 10 Hz
-    assert "4 of 8" in page.text and "4 missed, 1 false" in page.text
-    assert "3 of 4" in page.text
+    assert "True lanes found 4 of 8 true ones; 4 missed, 1 false" in page.text
+    assert "Frames answered 3 of 4; 1 not answered, 1 late" in page.text
     f1 = numbers["culane"]["f1"]  # type: ignore[index]
     assert f"{100 * f1:.1f} %" in page.text
     accuracy = numbers["tusimple"]["accuracy"]  # type: ignore[index]

@@ -7,9 +7,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+
+from lane_sad_ros.evaluation.page import check_report_path
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
     from lane_sad_ros.detection import LaneDetector
@@ -73,11 +76,37 @@ def make_detector(options: argparse.Namespace) -> LaneDetector:
     return detector
 
 
+def add_outputs(parser: argparse.ArgumentParser, json: str) -> None:
+    """Adds the options for files of figures. json: help on what is special about that of --json."""
+    parser.add_argument("--json", type=Path, metavar="OUT", help=json)
+    parser.add_argument(
+        "--report",
+        type=_report_path,
+        metavar="OUT.html",
+        help="also write a page with the figures, charts and the worst pictures, in one file, and "
+        "its numbers beside it as OUT.json",
+    )
+    parser.set_defaults(parser=parser)
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Wrong use where both options of `add_outputs` would write one file."""
+    if options.report and options.json and options.report.with_suffix(".json") == options.json:
+        options.parser.error(f"--json {options.json}: the report writes its numbers there")
+
+
 @contextmanager
 def progress_bar(images: int) -> Iterator[Callable[[int], object]]:
     """A bar on a terminal, nothing elsewhere."""
     with tqdm(total=images, unit="image", file=sys.stderr, disable=None, leave=False) as bar:
         yield bar.update
+
+
+def _report_path(text: str) -> Path:
+    try:
+        return check_report_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def size_text(size: tuple[int, int]) -> str:

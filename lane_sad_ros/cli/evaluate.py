@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lane_sad_ros import outputs
 from lane_sad_ros.cli import evaluate_bag
 from lane_sad_ros.cli.common import (
+    add_outputs,
+    check_outputs,
     count,
     input_errors,
     parse_size,
@@ -16,7 +19,7 @@ from lane_sad_ros.cli.common import (
     share,
     size_text,
 )
-from lane_sad_ros.evaluation import bdd100k, culane, tusimple
+from lane_sad_ros.evaluation import bdd100k, benchmark_report, culane, tusimple
 from lane_sad_ros.evaluation.parallel import all_cores
 
 
@@ -42,7 +45,7 @@ def add_parser(commands: Any) -> None:
         help="take an image without a prediction for one without lanes; the official script, and "
         "this command without the flag, refuse the file",
     )
-    _add_json(score)
+    _add_outputs(score, "default: the folder of the truth")
     score.set_defaults(run=_tusimple)
     score = benchmarks.add_parser(
         "culane",
@@ -85,7 +88,7 @@ def add_parser(commands: Any) -> None:
         "are within 0.01",
     )
     _add_jobs(score)
-    _add_json(score)
+    _add_outputs(score, "default: the folder of the truth")
     score.set_defaults(run=_culane)
     score = benchmarks.add_parser(
         "bdd100k",
@@ -99,7 +102,7 @@ def add_parser(commands: Any) -> None:
     score.add_argument("--truth", required=True, metavar="DIR", help="folder of true masks")
     score.add_argument("--predictions", required=True, metavar="DIR", help="folder of predictions")
     _add_jobs(score)
-    _add_json(score)
+    _add_outputs(score, "without it they are drawn on grey")
     score.set_defaults(run=_bdd100k)
     evaluate_bag.add_parser(benchmarks)
 
@@ -135,12 +138,20 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="OUT", help="also write the figures to this file")
+def _add_outputs(parser: argparse.ArgumentParser, images: str) -> None:
+    add_outputs(parser, json="also write the figures to this file")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="ROOT",
+        help=f"folder of the images, for the report's pictures ({images})",
+    )
 
 
 def _tusimple(options: argparse.Namespace) -> int:
+    check_outputs(options)
     truth_size, prediction_size = options.image_size, options.prediction_size
+    scored: list[tusimple.Scored] = []
     with input_errors():
         result = tusimple.evaluate(
             options.truth,
@@ -148,31 +159,61 @@ def _tusimple(options: argparse.Namespace) -> int:
             image_size=truth_size,
             prediction_size=prediction_size,
             absent_as_empty=options.absent_as_empty,
+            each=scored.append if options.report else None,
         )
     print(
         f"accuracy {100 * result.accuracy:.2f} %, FP {result.fp:.4f}, FN {result.fn:.4f} "
         f"over {result.images} images"
     )
+    problems, notes = [], []
     if result.absent:
-        print(
+        problems.append(
             f"{result.absent} images have no prediction and count as ones without lanes; the "
             "official script refuses such a file"
         )
     if truth_size or prediction_size:
         truth_size = truth_size or tusimple.IMAGE_SIZE
-        print(
+        notes.append(
             f"taken as: truth on {size_text(truth_size)} images, predictions on "
             f"{size_text(prediction_size or truth_size)}; both scaled to "
             f"{size_text(tusimple.IMAGE_SIZE)}, where the tolerance is "
             f"{tusimple.TOLERANCE:.0f} pixels"
         )
+    _print(problems, notes)
     if options.json:
         figures = {"accuracy": result.accuracy, "fp": result.fp, "fn": result.fn}
         outputs.write_json(options.json, figures)
+    if options.report:
+        about = _about(options, problems, notes, Path(options.truth).parent)
+        benchmark_report.write_tusimple_report(options.report, result, scored, about)
     return 0
 
 
+def _print(problems: Sequence[str], notes: Sequence[str]) -> None:
+    for line in (*problems, *notes):
+        print(line)
+
+
+def _about(
+    options: argparse.Namespace,
+    problems: Sequence[str],
+    notes: Sequence[str],
+    images: Path | None,
+    **settings: str,
+) -> benchmark_report.About:
+    """images: folder of the images where the user names none."""
+    compared = {"truth": str(options.truth), "predictions": str(options.predictions), **settings}
+    return benchmark_report.About(
+        compared, _sentences(problems), _sentences(notes), options.images or images
+    )
+
+
+def _sentences(lines: Sequence[str]) -> list[str]:
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
+
+
 def _culane(options: argparse.Namespace) -> int:
+    check_outputs(options)
     rules = culane.Rules(
         image_size=options.image_size,
         width=options.width,
@@ -180,6 +221,11 @@ def _culane(options: argparse.Namespace) -> int:
         tolerance=culane.TOLERANCE_EXACT if options.exact else culane.TOLERANCE_OFFICIAL,
         prediction_size=options.prediction_size,
     )
+    scored: list[benchmark_report.CulaneImage] = []
+
+    def each(category: str, name: str, result: culane.Result) -> None:
+        scored.append(benchmark_report.CulaneImage(category, name, result.counts))
+
     with input_errors():
         lists: dict[str, Path] = (
             culane.category_lists(options.categories) if options.categories else {"": options.list}
@@ -193,6 +239,7 @@ def _culane(options: argparse.Namespace) -> int:
                 rules,
                 jobs=options.jobs,
                 progress=progress,
+                each=each if options.report else None,
             )
     total = sum(results.values(), culane.Result())
     if options.categories:
@@ -203,16 +250,23 @@ def _culane(options: argparse.Namespace) -> int:
         f"{100 * counts.recall:.2f} % (TP {counts.tp}, FP {counts.fp}, FN {counts.fn}) over "
         f"{total.images} images"
     )
-    for kind, absent in (("true", total.absent_truths), ("predicted", total.absent_predictions)):
-        if absent:
-            print(f"{absent} images have no file of {kind} lanes, which counts as no lanes")
+    problems = [
+        f"{absent} images have no file of {kind} lanes, which counts as no lanes"
+        for kind, absent in (
+            ("true", total.absent_truths),
+            ("predicted", total.absent_predictions),
+        )
+        if absent
+    ]
+    notes = []
     if rules.image_size != culane.IMAGE_SIZE or rules.prediction_size:
-        print(
+        notes.append(
             f"taken as: truth on {size_text(rules.image_size)} images, predictions on "
             f"{size_text(rules.prediction_size or rules.image_size)} and scaled to those of "
             f"the truth, lanes {rules.width} pixels wide there (the benchmark: "
             f"{culane.LANE_WIDTH} on {size_text(culane.IMAGE_SIZE)})"
         )
+    _print(problems, notes)
     if options.json:
         figures: dict[str, Any] = counts.figures()
         if options.categories:
@@ -220,6 +274,19 @@ def _culane(options: argparse.Namespace) -> int:
                 name: result.counts.figures() for name, result in results.items()
             }
         outputs.write_json(options.json, figures)
+    if options.report:
+        truth, predictions = Path(options.truth), Path(options.predictions)
+        about = _about(
+            options,
+            problems,
+            notes,
+            truth,
+            lists=", ".join(map(str, lists.values())),
+            matching="the best" if options.exact else "the official tool's",
+        )
+        benchmark_report.write_culane_report(
+            options.report, results, scored, rules, truth, predictions, about
+        )
     return 0
 
 
@@ -244,18 +311,40 @@ def _category_table(results: dict[str, culane.Result]) -> str:
 
 
 def _bdd100k(options: argparse.Namespace) -> int:
+    check_outputs(options)
+    scored: list[tuple[Path, bdd100k.Result]] = []
+
+    def each(name: Path, result: bdd100k.Result) -> None:
+        scored.append((name, result))
+
     with input_errors(), progress_bar(len(bdd100k.mask_names(options.truth))) as progress:
         result = bdd100k.evaluate(
-            options.truth, options.predictions, jobs=options.jobs, progress=progress
+            options.truth,
+            options.predictions,
+            jobs=options.jobs,
+            progress=progress,
+            each=each if options.report else None,
         )
+    paper = bdd100k.PAPER
     print(
         f"accuracy {100 * result.accuracy:.2f} %, IoU {100 * result.iou:.2f} % over "
-        f"{result.images} images (ENet-SAD in the paper: 36.56 %, 16.02 %)"
+        f"{result.images} images (ENet-SAD in the paper: {100 * paper['accuracy']:.2f} %, "
+        f"{100 * paper['iou']:.2f} %)"
     )
+    problems, notes = [], []
     if result.absent:
-        print(f"{result.absent} true masks have no prediction, which counts as no lanes")
+        problems.append(f"{result.absent} true masks have no prediction, which counts as no lanes")
     if result.resized:
-        print(f"{result.resized} predictions were scaled to the size of their truth, nearest pixel")
+        notes.append(
+            f"{result.resized} predictions were scaled to the size of their truth, nearest pixel"
+        )
+    _print(problems, notes)
     if options.json:
         outputs.write_json(options.json, {"accuracy": result.accuracy, "iou": result.iou})
+    if options.report:
+        about = _about(options, problems, notes, None)
+        truth, predictions = Path(options.truth), Path(options.predictions)
+        benchmark_report.write_bdd100k_report(
+            options.report, result, scored, truth, predictions, about
+        )
     return 0

@@ -15,12 +15,14 @@ from lane_sad_ros.bag_replay import TRUTH_TOPIC, images_of, replay_bag, replay_r
 from lane_sad_ros.cli.common import (
     Problems,
     add_detector_options,
+    add_outputs,
+    check_outputs,
     count,
     input_errors,
     make_detector,
 )
 from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, in_words, score
-from lane_sad_ros.evaluation.report import check_report_path, write_report
+from lane_sad_ros.evaluation.report import write_report
 from lane_sad_ros.road import RoadModel
 
 if TYPE_CHECKING:
@@ -73,33 +75,18 @@ def add_parser(benchmarks: Any) -> None:
         help="TuSimple's figures are taken from this row of 1280x720 on (default: %(default)s, as "
         "in most of its labels; those of session 0313 begin at 240)",
     )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="OUT",
-        help="also write all figures to this file; all but those under timing are the same each "
+    add_outputs(
+        parser,
+        json="also write all figures to this file; all but those under timing are the same each "
         "time",
     )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="OUT.html",
-        help="also write a page with the figures, curves and the worst frames, in one file, and "
-        "its numbers beside it as OUT.json",
-    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=_bag, parser=parser)
+    parser.set_defaults(run=_bag)
 
 
 def _bag(options: argparse.Namespace) -> int:
     problems = Problems()
-    if options.report:
-        try:
-            check_report_path(options.report)
-        except ValueError as error:
-            options.parser.error(f"--report {error}")
-    if options.report and options.json and options.report.with_suffix(".json") == options.json:
-        options.parser.error(f"--json {options.json}: the report writes its numbers there")
+    check_outputs(options)
     with input_errors():
         replay = _replay(options, problems.add)
         scores = score(replay, options.first_row)

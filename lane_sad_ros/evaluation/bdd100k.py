@@ -48,6 +48,10 @@ class Result:
     resized: int
 
 
+# ENet-SAD in the paper (arXiv 1908.00821, table 3).
+PAPER = {"accuracy": 0.3656, "iou": 0.1602}
+
+
 def score(truth: NDArray[np.generic], prediction: NDArray[np.generic]) -> tuple[float, float]:
     """Accuracy and IoU of one image.
 
@@ -69,12 +73,14 @@ def evaluate(
     *,
     jobs: int = 1,
     progress: Callable[[int], object] | None = None,
+    each: Callable[[Path, Result], object] | None = None,
 ) -> Result:
     """The figures over every PNG in the folder of truth and the folders within.
 
     jobs: number of processes, which start by spawning. progress: called with numbers of images
-    that have been done. Raises ValueError where there is no truth, no folder of predictions, where
-    a file is no image, and where most of a true mask is lane, which means another encoding.
+    that have been done. each: called with the name and the result of every image, in order.
+    Raises ValueError where there is no truth, no folder of predictions, where a file is no image,
+    and where most of a true mask is lane, which means another encoding.
     """
     names = mask_names(truth_folder)
     if not names:
@@ -85,7 +91,9 @@ def evaluate(
     absent = resized = 0
     work = partial(_score_files, Path(truth_folder), Path(predictions_folder))
     for part in in_parts(work, names, jobs):
-        for figures in part:
+        for name, figures in part:
+            if each:
+                each(name, figures)
             accuracy, iou = accuracy + figures.accuracy, iou + figures.iou
             absent, resized = absent + figures.absent, resized + figures.resized
         if progress:
@@ -100,30 +108,49 @@ def mask_names(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _score_files(
     truth_folder: Path, predictions_folder: Path, names: Sequence[Path]
-) -> list[Result]:
-    """A result for each image, so that sums do not depend on how images were shared out."""
+) -> list[tuple[Path, Result]]:
+    """Name and result of each image, so that sums do not depend on how images were shared out."""
     results = []
     for name in names:
-        truth = _read(truth_folder / name)
+        truth = read_mask(truth_folder / name)
         if truth.mean() > 0.5:
             raise ValueError(
                 f"{truth_folder / name}: more than half of this mask is lane; background must be 0 "
                 "(in BDD100K's own lane masks it is 255)"
             )
-        path = predictions_folder / name
-        absent = not path.is_file()
-        prediction = np.zeros_like(truth) if absent else _read(path)
-        resized = prediction.shape != truth.shape
-        if resized:
-            size = truth.shape[::-1]
-            pixels = cv2.resize(prediction.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-            prediction = pixels.astype(bool)
-        results.append(Result(*score(truth, prediction), 1, int(absent), int(resized)))
+        prediction = prediction_of(predictions_folder / name, truth)
+        figures = score(truth, prediction.mask)
+        result = Result(*figures, 1, int(prediction.absent), int(prediction.resized))
+        results.append((name, result))
     return results
 
 
-def _read(path: Path) -> Mask:
-    """H×W, true where any channel is not 0."""
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted mask at the size of its truth, and what was done for that."""
+
+    mask: Mask
+    absent: bool
+    resized: bool
+
+
+def prediction_of(path: Path, truth: Mask) -> Prediction:
+    """The predicted mask of a file: empty where there is none, scaled where it is not of a size.
+
+    Raises ValueError where the file is not an image.
+    """
+    if not path.is_file():
+        return Prediction(np.zeros_like(truth), absent=True, resized=False)
+    mask = read_mask(path)
+    if mask.shape == truth.shape:
+        return Prediction(mask, absent=False, resized=False)
+    size = truth.shape[::-1]
+    pixels = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return Prediction(pixels.astype(bool), absent=False, resized=True)
+
+
+def read_mask(path: Path) -> Mask:
+    """H×W, true where any channel is not 0. Raises ValueError where the file is not an image."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if pixels is None:
         raise ValueError(f"{path}: not an image; a mask as PNG is needed")

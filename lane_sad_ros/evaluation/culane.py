@@ -106,6 +106,10 @@ class Counts:
         both = self.precision + self.recall
         return 2 * self.precision * self.recall / both if both else 0.0
 
+    def in_words(self) -> str:
+        """The counts for people."""
+        return f"{self.tp} found, {self.fn} missed, {self.fp} false"
+
     def figures(self) -> dict[str, float]:
         """Counts, precision, recall and f1 by these names."""
         shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
@@ -137,15 +141,21 @@ def score(
 
     truth, prediction: lanes as N×2 (u, v) in pixels. rules: by default the official ones.
     """
-    rules = rules or Rules()
+    found = len(found_pairs(truth, prediction, rules or Rules()))
+    return Counts(tp=found, fp=len(prediction) - found, fn=len(truth) - found)
+
+
+def found_pairs(
+    truth: Sequence[Points], prediction: Sequence[Points], rules: Rules
+) -> list[tuple[int, int]]:
+    """Numbers of true lanes that are found, and of the predicted lanes that they are found by."""
     if rules.prediction_size:
         scale = np.divide(rules.image_size, rules.prediction_size)
         prediction = [((lane + 0.5) * scale - 0.5).astype(np.float32) for lane in prediction]
-    found = 0
-    if truth and prediction:
-        ious = lane_ious(truth, prediction, rules.image_size, rules.width)
-        found = sum(bool(ious[pair] > rules.iou) for pair in matched(ious, rules.tolerance))
-    return Counts(tp=found, fp=len(prediction) - found, fn=len(truth) - found)
+    if not (truth and prediction):
+        return []
+    ious = lane_ious(truth, prediction, rules.image_size, rules.width)
+    return [pair for pair in matched(ious, rules.tolerance) if ious[pair] > rules.iou]
 
 
 def evaluate(
@@ -179,10 +189,12 @@ def evaluate_categories(
     *,
     jobs: int = 1,
     progress: Callable[[int], object] | None = None,
+    each: Callable[[str, str, Result], object] | None = None,
 ) -> dict[str, Result]:
     """As `evaluate`, for several lists by the names of their categories.
 
     Their sum is the official total; an image in two lists counts in both.
+    each: called with category, name and result of every image, in the order of the lists.
     """
     if not Path(predictions_folder).is_dir():
         raise ValueError(f"{predictions_folder}: no such folder of predictions")
@@ -193,10 +205,12 @@ def evaluate_categories(
     work = partial(_score_files, Path(truth_folder), Path(predictions_folder), rules or Rules())
     results = dict.fromkeys(lists, Result())
     for part in in_parts(work, named, jobs):
-        for category, result in part.items():
+        for category, name, result in part:
             results[category] += result
+            if each:
+                each(category, name, result)
         if progress:
-            progress(sum(result.images for result in part.values()))
+            progress(len(part))
     if all(result.absent_truths == result.images for result in results.values()):
         path = next(iter(lists.values()))
         raise ValueError(
@@ -360,20 +374,22 @@ def _lines(path: Path) -> list[str]:
 
 def _score_files(
     truth_folder: Path, predictions_folder: Path, rules: Rules, named: Sequence[tuple[str, str]]
-) -> dict[str, Result]:
-    """Results by category of images named (category, name)."""
-    results: dict[str, Result] = {}
+) -> list[tuple[str, str, Result]]:
+    """Category, name and result of each of the images named (category, name)."""
+    results = []
     for category, name in named:
         file = lines_file(name)
-        truth = _lanes_if_present(truth_folder / file)
-        prediction = _lanes_if_present(predictions_folder / file)
+        truth = lanes_if_present(truth_folder / file)
+        prediction = lanes_if_present(predictions_folder / file)
         counts = score(truth or [], prediction or [], rules)
-        result = Result(counts, 1, int(truth is None), int(prediction is None))
-        results[category] = results.get(category, Result()) + result
+        results.append(
+            (category, name, Result(counts, 1, int(truth is None), int(prediction is None)))
+        )
     return results
 
 
-def _lanes_if_present(path: Path) -> list[Points] | None:
+def lanes_if_present(path: Path) -> list[Points] | None:
+    """As `read_lanes`; None where there is no such file."""
     return read_lanes(path) if path.is_file() else None
 
 

@@ -6,17 +6,24 @@ Text is escaped wherever it is put into a page; what is markup already is `Html`
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import replacing
+from lane_sad_ros.outputs import write_json
+
 Image = NDArray[np.uint8]
 
+PICTURE_WIDTH = 960
 _JPEG_QUALITY = 82
+_GREY = 48  # of a picture that is not there
 
 
 class Html(str):
@@ -156,6 +163,58 @@ def picture(image: Image, says: str) -> Html:
         f'<img src="{source}" width="{image.shape[1]}" height="{image.shape[0]}" '
         f'alt="{escape(says)}">'
     )
+
+
+def backdrop(image: Image | None, size: tuple[int, int]) -> Image:
+    """What lanes are drawn on: the image at the width that it has in the page, or grey without one.
+
+    size: (width, height) of the image.
+    """
+    if image is None:
+        image = np.full((size[1], size[0], 3), _GREY, np.uint8)
+    if image.shape[1] <= PICTURE_WIDTH:
+        return image
+    height = max(1, round(PICTURE_WIDTH * image.shape[0] / image.shape[1]))
+    small = cv2.resize(image, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def percent(share: float | None) -> str:
+    """A share to a tenth of a per cent."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def exactly(share: float | None) -> str:
+    """A share to two places, as published figures are."""
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def defined(figure: float) -> float | None:
+    """The official tool's -1, where there is nothing to divide by, as None."""
+    return None if figure < 0 else figure
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, whose plural has an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def check_report_path(path: str | os.PathLike[str]) -> Path:
+    """The path. Raises ValueError where it is not one of an HTML page."""
+    if Path(path).suffix not in (".html", ".htm"):
+        raise ValueError(f"{path}: a report is an HTML page, its name ends in .html")
+    return Path(path)
+
+
+def write_page(path: str | os.PathLike[str], text: str, numbers: Mapping[str, Any]) -> None:
+    """Writes a page, and its numbers beside it under the ending .json.
+
+    Raises ValueError as `check_report_path`, OSError where a file cannot be written.
+    """
+    target = check_report_path(path)
+    write_json(target.with_suffix(".json"), numbers)
+    with replacing(target) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def page(title: str, subtitle: object, *contents: object) -> str:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.drawing import draw_comparison, slot_colour, slot_label
 from lane_sad_ros.evaluation import culane, tusimple
 from lane_sad_ros.evaluation.charts import Axis, Part, Plot, bar, legend
-from lane_sad_ros.evaluation.culane import Counts
 from lane_sad_ros.evaluation.page import (
     Html,
+    backdrop,
+    counted,
+    defined,
     details,
     element,
+    exactly,
     figure,
     html,
     items,
@@ -27,6 +28,7 @@ from lane_sad_ros.evaluation.page import (
     page,
     pairs,
     paragraph,
+    percent,
     picture,
     section,
     side_by_side,
@@ -35,6 +37,7 @@ from lane_sad_ros.evaluation.page import (
     tile,
     tiles,
     verdict,
+    write_page,
 )
 from lane_sad_ros.evaluation.replay import (
     AtThreshold,
@@ -44,18 +47,14 @@ from lane_sad_ros.evaluation.replay import (
     Scores,
     late_frames,
 )
-from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.outputs import write_json
 
 Image = NDArray[np.uint8]
 
 WORST = 8  # pictures
-PICTURE_WIDTH = 960
 _APART = 1_000_000_000  # nanoseconds between two of them: neighbours show the same scene
 _MARKS = 1200  # of a time line; more cannot be told apart
 _BINS = 40
-_CANVAS = 48  # grey of a picture that is not there
 
 Entry = TypeVar("Entry")
 
@@ -75,19 +74,9 @@ def write_report(
     The same replay gives the same files, but for the figures of time.
     Raises OSError where a file cannot be written, ValueError as `check_report_path`.
     """
-    page_path = check_report_path(path)
     worst = worst_frames(scores, WORST)
     text = replay_page(replay, scores, worst, title=title, image=image)
-    write_json(page_path.with_suffix(".json"), replay_numbers(replay, scores, worst, title=title))
-    with replacing(page_path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def check_report_path(path: str | os.PathLike[str]) -> Path:
-    """The path. Raises ValueError where it is not one of an HTML page."""
-    if Path(path).suffix not in (".html", ".htm"):
-        raise ValueError(f"{path}: a report is an HTML page, its name ends in .html")
-    return Path(path)
+    write_page(path, text, replay_numbers(replay, scores, worst, title=title))
 
 
 def worst_frames(scores: Scores, count: int) -> list[FrameScore]:
@@ -159,7 +148,7 @@ def _about(replay: Replay, scores: Scores) -> str:
     frames = scores.frames
     span = _span(replay.frames)
     truth = f"{frames.with_truth} with true lanes" if frames.with_truth else "none with true lanes"
-    return f"{_count(frames.all, 'frame')} over {span:.1f} s, {truth}; played {replay.mode}."
+    return f"{counted(frames.all, 'frame')} over {span:.1f} s, {truth}; played {replay.mode}."
 
 
 def _verdict(replay: Replay, scores: Scores) -> Html:
@@ -169,13 +158,13 @@ def _verdict(replay: Replay, scores: Scores) -> Html:
     wrong = []
     if frames.dropped:
         wrong.append(
-            f"{frames.dropped} of {_count(frames.all, 'frame')} were not answered: dropped on the "
+            f"{frames.dropped} of {counted(frames.all, 'frame')} were not answered: dropped on the "
             "way or not readable."
         )
     if late:
-        wrong.append(f"{_count(late, 'answer')} came {_too_late(replay)}.")
+        wrong.append(f"{counted(late, 'answer')} came {_too_late(replay)}.")
     if not wrong:
-        return verdict("good", f"All {_count(frames.all, 'frame')} were answered, none late.")
+        return verdict("good", f"All {counted(frames.all, 'frame')} were answered, none late.")
     if frames.dropped:
         return verdict(
             "bad", "Frames are missing." if not late else "Frames are missing or late.", wrong
@@ -190,16 +179,16 @@ def _headline(scores: Scores) -> Html:
         shown.append(
             tile(
                 "CULane F1",
-                _percent(counts.f1),
-                f"precision {_percent(_share(counts.precision))}, "
-                f"recall {_percent(_share(counts.recall))}",
+                percent(counts.f1),
+                f"precision {percent(defined(counts.precision))}, "
+                f"recall {percent(defined(counts.recall))}",
             )
         )
     if result is not None:
         shown.append(
             tile(
                 "TuSimple accuracy",
-                _percent(result.accuracy),
+                percent(result.accuracy),
                 f"FP {result.fp:.4f}, FN {result.fn:.4f}",
             )
         )
@@ -207,8 +196,9 @@ def _headline(scores: Scores) -> Html:
         shown.append(
             tile(
                 "True lanes found",
-                f"{counts.tp} of {counts.tp + counts.fn}",
-                f"{counts.fn} missed, {counts.fp} false",
+                f"{counts.tp:,}",
+                f"of {counts.tp + counts.fn:,} true ones; {counts.fn:,} missed, "
+                f"{counts.fp:,} false",
             )
         )
     if timing.median is not None and timing.p99 is not None and timing.max is not None:
@@ -223,8 +213,8 @@ def _headline(scores: Scores) -> Html:
     shown.append(
         tile(
             "Frames answered",
-            f"{frames.answered} of {frames.all}",
-            f"{frames.dropped} not answered, {timing.late} late",
+            f"{frames.answered:,}",
+            f"of {frames.all:,}; {frames.dropped:,} not answered, {timing.late:,} late",
         )
     )
     return tiles(shown)
@@ -273,12 +263,12 @@ def _quality(replay: Replay, scores: Scores) -> Iterator[Html]:
 def _beside_the_paper(scores: Scores) -> Html:
     counts, result = scores.culane, scores.tusimple
     rows: list[tuple[object, ...]] = [
-        ("CULane F1", _exactly(counts.f1), f"{culane.PAPER['total']} %"),
+        ("CULane F1", exactly(counts.f1), f"{culane.PAPER['total']} %"),
     ]
     if result is not None:
         paper = tusimple.PAPER
         rows += [
-            ("TuSimple accuracy", _exactly(result.accuracy), _exactly(paper.accuracy)),
+            ("TuSimple accuracy", exactly(result.accuracy), exactly(paper.accuracy)),
             ("TuSimple FP", f"{result.fp:.4f}", f"{paper.fp:.4f}"),
             ("TuSimple FN", f"{result.fn:.4f}", f"{paper.fn:.4f}"),
         ]
@@ -303,13 +293,13 @@ def _slots(replay: Replay, scores: Scores) -> Html:
         rows.append(
             (
                 Html(mark + html(slot.name)),
-                bar((Part(counts.f1, "fill-blue", f"F1 {_percent(counts.f1)}"),), 1.0),
-                _percent(counts.f1) if counts.tp + counts.fp + counts.fn else None,
+                bar((Part(counts.f1, "fill-blue", f"F1 {percent(counts.f1)}"),), 1.0),
+                percent(counts.f1) if counts.tp + counts.fp + counts.fn else None,
                 counts.tp,
                 counts.fn,
                 counts.fp,
-                _percent(_share(counts.precision)),
-                _percent(_share(counts.recall)),
+                percent(defined(counts.precision)),
+                percent(defined(counts.recall)),
                 None if slot.error is None else f"{slot.error:.1f} px",
             )
         )
@@ -339,7 +329,7 @@ def _overlap_line(replay: Replay, scores: Scores) -> Html:
             frame.overlap,
             "fill-blue" if frame.answered else "fill-red",
             f"frame {frame.index}, {times[frame.index]:.2f} s: overlap {frame.overlap:.3f}, "
-            f"{_in_counts(frame.counts)}" + ("" if frame.answered else "; not answered"),
+            f"{frame.counts.in_words()}" + ("" if frame.answered else "; not answered"),
         )
     grouped = _group_size(len(scores.per_frame))
     return figure(
@@ -354,8 +344,8 @@ def _overlap_line(replay: Replay, scores: Scores) -> Html:
 
 def _thresholds(name: str, axis: str, entries: Sequence[AtThreshold], explanation: str) -> Html:
     series = (
-        ("precision", "line-blue", lambda counts: _share(counts.precision)),
-        ("recall", "line-orange", lambda counts: _share(counts.recall)),
+        ("precision", "line-blue", lambda counts: defined(counts.precision)),
+        ("recall", "line-orange", lambda counts: defined(counts.recall)),
         ("F1", "line-green", lambda counts: counts.f1),
     )
     plot = Plot(
@@ -374,14 +364,14 @@ def _thresholds(name: str, axis: str, entries: Sequence[AtThreshold], explanatio
                     entry.threshold,
                     share,
                     colour.replace("line-", "fill-"),
-                    f"{axis} {entry.threshold:g}: {text} {_percent(share)}",
+                    f"{axis} {entry.threshold:g}: {text} {percent(share)}",
                 )
     rows = [
         (
             f"{entry.threshold:g}",
-            _percent(_share(entry.counts.precision)),
-            _percent(_share(entry.counts.recall)),
-            _percent(entry.counts.f1),
+            percent(defined(entry.counts.precision)),
+            percent(defined(entry.counts.recall)),
+            percent(entry.counts.f1),
             entry.counts.tp,
             entry.counts.fn,
             entry.counts.fp,
@@ -437,17 +427,12 @@ def _worst_frame(
 ) -> Html:
     if frame.truth is None or frame.prediction is None:
         raise ValueError(f"frame {frame.index} has not both truth and an answer")
-    shown = None if image is None else image(frame.index)
-    if shown is None:
-        width, height = frame.truth.image_size
-        shown = np.full((height, width, 3), _CANVAS, np.uint8)
+    shown = backdrop(None if image is None else image(frame.index), frame.truth.image_size)
     missed, false = _missed_and_false(frame.truth, frame.prediction)
-    drawn = draw_comparison(
-        scaled(shown), frame.truth, frame.prediction, missed=missed, false=false
-    )
+    drawn = draw_comparison(shown, frame.truth, frame.prediction, missed=missed, false=false)
     caption = (
         f"Frame {frame.index}, {_seconds(replay, frame):.2f} s: overlap {score.overlap:.3f}; "
-        f"{_in_counts(score.counts)}; TuSimple accuracy {_percent(score.accuracy)}, "
+        f"{score.counts.in_words()}; TuSimple accuracy {percent(score.accuracy)}, "
         f"FP {score.fp:.4f}, FN {score.fn:.4f}"
     )
     return element(
@@ -550,12 +535,12 @@ def _histogram(latencies: Sequence[float], scores: Scores) -> Html:
     )
     for height, left, right in zip(heights, edges, edges[1:], strict=False):
         if height:
-            text = f"{left:.1f} to {right:.1f} ms: {_count(int(height), 'frame')}"
+            text = f"{left:.1f} to {right:.1f} ms: {counted(int(height), 'frame')}"
             plot.column(left, right, float(height), "fill-blue", text)
     plot.upright(median, "line-mark", f"median {median:.1f} ms")
     plot.upright(last, "line-mark", f"99th {last:.1f} ms", row=1)
     explanation = (
-        f"The last column holds {_count(beyond, 'frame')} that took longer, up to "
+        f"The last column holds {counted(beyond, 'frame')} that took longer, up to "
         f"{values.max():.1f} ms."
         if beyond
         else ""
@@ -581,7 +566,7 @@ def _stages(scores: Scores) -> Iterator[Html]:
             Html(swatch(colour) + html(name)),
             _ms(median),
             _ms(last),
-            _percent(median / total) if total else None,
+            percent(median / total) if total else None,
         )
         for name, colour, median, last in named
     ]
@@ -613,14 +598,6 @@ def _used(replay: Replay, scores: Scores) -> Html:
 # --- in common
 
 
-def scaled(image: Image, width: int = PICTURE_WIDTH) -> Image:
-    """The image at the width it has in the page, so that what is drawn on it stays sharp."""
-    if image.shape[1] <= width:
-        return image
-    height = max(1, round(width * image.shape[0] / image.shape[1]))
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def slot_mark(slot: int, slots: int) -> Html:
     """A patch of the slot's colour, as in the pictures, and its short name."""
     blue, green, red = slot_colour(slot, slots)
@@ -635,13 +612,14 @@ def _missed_and_false(truth: Lanes, prediction: Lanes) -> tuple[set[int], set[in
         for lanes in (truth, prediction)
     )
     missed, false = {lane.slot for lane in true}, {lane.slot for lane in found}
-    ious = culane.lane_ious(
-        [lane.points[:, :2] for lane in true], [lane.points[:, :2] for lane in found]
+    same = culane.found_pairs(
+        [lane.points[:, :2] for lane in true],
+        [lane.points[:, :2] for lane in found],
+        culane.Rules(),
     )
-    for i, j in culane.matched(ious) if ious.size else ():
-        if ious[i, j] > culane.IOU_THRESHOLD:
-            missed.discard(true[i].slot)
-            false.discard(found[j].slot)
+    for i, j in same:
+        missed.discard(true[i].slot)
+        false.discard(found[j].slot)
     return missed, false
 
 
@@ -678,27 +656,5 @@ def _seconds(replay: Replay, frame: ReplayFrame | FrameScore) -> float:
     return (frame.stamp_ns - min(other.stamp_ns for other in replay.frames)) / 1e9
 
 
-def _share(figure: float) -> float | None:
-    """The official tool's -1, where there is nothing to divide by, as None."""
-    return None if figure < 0 else figure
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def _exactly(share: float | None) -> str:
-    """To two places, as published figures are."""
-    return "–" if share is None else f"{100 * share:.2f} %"
-
-
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.1f} ms"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _in_counts(counts: Counts) -> str:
-    return f"{counts.tp} found, {counts.fn} missed, {counts.fp} false"

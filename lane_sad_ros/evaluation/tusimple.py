@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,23 @@ class Result:
 PAPER = Result(accuracy=0.9664, fp=0.0602, fn=0.0205, images=2782)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One image with its figures, as it was compared.
+
+    truth, prediction: records of `lanes` and `h_samples` (the truth's), in pixels of 1280×720 where
+    the files were scaled to it, else of the images as they are; the prediction has `run_time`, in
+    milliseconds.
+    """
+
+    name: str
+    truth: Mapping[str, Any]
+    prediction: Mapping[str, Any]
+    accuracy: float
+    fp: float
+    fn: float
+
+
 def score(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> tuple[float, float, float]:
     """Accuracy, false-positive rate and false-negative rate of one image.
 
@@ -65,29 +82,36 @@ def score(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> tuple[floa
     of the truth's `h_samples`, and `run_time` in milliseconds.
     Raises ValueError where a lane has another number of rows.
     """
+    right = right_shares(truth, prediction)
+    true_lanes, lanes = right.shape
+    if prediction["run_time"] > RUN_TIME_LIMIT or lanes > true_lanes + EXTRA_LANES:
+        return 0.0, 0.0, 1.0
+    best = right.max(axis=1, initial=0.0)
+    matched = int((best >= MATCHED_ACCURACY).sum())
+    missed = true_lanes - matched
+    total = float(best.sum())
+    if true_lanes > 4:
+        missed = max(missed - 1, 0)
+        total -= float(best.min())
+    counted = max(min(true_lanes, 4), 1)
+    fp = (lanes - matched) / lanes if lanes else 0.0
+    return total / counted, fp, missed / counted
+
+
+def right_shares(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The share of rows that are right of each true lane in each predicted one, true×predicted.
+
+    truth, prediction: as for `score`; a lane is found from `MATCHED_ACCURACY` on.
+    """
     rows = np.asarray(truth["h_samples"], dtype=np.float64)
     if not len(rows):
         raise ValueError("h_samples of the truth is empty")
     true_lanes = _lane_matrix(truth["lanes"], len(rows), "true")
     lanes = _lane_matrix(prediction["lanes"], len(rows), "predicted")
-    if prediction["run_time"] > RUN_TIME_LIMIT or len(lanes) > len(true_lanes) + EXTRA_LANES:
-        return 0.0, 0.0, 1.0
-
     tolerances = TOLERANCE / np.cos([_angle(lane, rows) for lane in true_lanes])
     # Axes: true lane, predicted lane, row.
     distances = np.abs(_far_off(lanes)[None] - _far_off(true_lanes)[:, None])
-    right = (distances < tolerances[:, None, None]).mean(axis=2)
-    best = right.max(axis=1, initial=0.0)
-
-    matched = int((best >= MATCHED_ACCURACY).sum())
-    missed = len(true_lanes) - matched
-    total = float(best.sum())
-    if len(true_lanes) > 4:
-        missed = max(missed - 1, 0)
-        total -= float(best.min())
-    counted = max(min(len(true_lanes), 4), 1)
-    fp = (len(lanes) - matched) / len(lanes) if len(lanes) else 0.0
-    return total / counted, fp, missed / counted
+    return np.asarray((distances < tolerances[:, None, None]).mean(axis=2))
 
 
 def evaluate(
@@ -97,6 +121,7 @@ def evaluate(
     image_size: tuple[int, int] | None = None,
     prediction_size: tuple[int, int] | None = None,
     absent_as_empty: bool = False,
+    each: Callable[[Scored], object] | None = None,
 ) -> Result:
     """The official figures of a file of predictions, which holds every image of the truth once.
 
@@ -107,6 +132,7 @@ def evaluate(
     truth's rows; else its rows are those of the truth. Without either, the files are compared as
     they are, as the official script does.
     absent_as_empty: take an image without a prediction for one where nothing was found.
+    each: called with every image, in the order of the predictions, the absent ones last.
 
     Raises ValueError with file and line where a line is not a record, and with the image's
     `raw_file` where its prediction is missing (the official script refuses such a file as well),
@@ -123,6 +149,12 @@ def evaluate(
         raise ValueError(f"{truth_path}: no record in this file")
 
     figures: dict[str, tuple[float, float, float]] = {}
+
+    def add(name: str, record: Mapping[str, Any]) -> None:
+        figures[name] = score(truths[name], record)
+        if each:
+            each(Scored(name, truths[name], record, *figures[name]))
+
     for line, record in _numbered_records(predictions_path, PREDICTION_FIELDS):
         name = record["raw_file"]
         if name not in truths:
@@ -136,7 +168,7 @@ def evaluate(
             if scaled:
                 rows = truths[name]["h_samples"]
                 record = _scaled_prediction(record, prediction_size or truth_size, rows)
-            figures[name] = score(truths[name], record)
+            add(name, record)
         except ValueError as error:
             raise ValueError(f"{predictions_path}:{line}: {name}: {error}") from error
     missing = [name for name in truths if name not in figures]
@@ -147,7 +179,7 @@ def evaluate(
             '"lanes": []'
         )
     for name in missing:
-        figures[name] = score(truths[name], {"lanes": [], "run_time": 0.0})
+        add(name, {"lanes": [], "run_time": 0.0})
     accuracy, fp, fn = np.mean(list(figures.values()), axis=0)
     return Result(float(accuracy), float(fp), float(fn), len(truths), len(missing))
 
