@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -247,7 +248,8 @@ def test_a_detector_that_stops_leaves_what_was_measured(
     assert result.exit_code == 1
     assert words in result.problems
     played = len(result.answered)
-    assert 3 < sum(result.answered) < played < 600
+    # Whoever heard the fourth answer knows that the third was in time for the evaluator.
+    assert 3 <= sum(result.answered) < played < 600
     assert result.report["frames"]["answered"] == sum(result.answered)
     assert f"{600 - played} of the bag's 600 images were not played." in result.replay.notes
 
@@ -341,10 +343,12 @@ def ros2_bag(tmp_path, monkeypatch) -> Callable[[str], Path]:
         (index / "ros2bag").touch()
         (prefix / "bin").mkdir()
         program = prefix / "bin" / "ros2"
-        program.write_text(
-            f"#!{sys.executable}\nimport json, os, sys\n"
+        text = (
+            "import json, os, sys\n"
             f"json.dump(sys.argv[1:], open({str(record)!r}, 'w'))\n{script}\n"
         )
+        # Not Python's own path behind #!, in which there must be no space.
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c {shlex.quote(text)} "$@"\n')
         program.chmod(0o755)
         for name, value in (("AMENT_PREFIX_PATH", prefix), ("PATH", prefix / "bin")):
             monkeypatch.setenv(name, f"{value}{os.pathsep}{os.environ[name]}")
