@@ -69,6 +69,10 @@ class LaneEvaluatorNode(Node):
         return not self._thread.is_alive()
 
     def _work(self) -> None:
+        # The report's pictures need it, and PyTorch, which comes with it, takes seconds to import:
+        # more than an interrupted evaluation has.
+        import lane_sad_ros.images  # noqa: F401
+
         try:
             live = LiveReplay(self, self._settings, self._pace, self._check)
             self.replay = live.run()
