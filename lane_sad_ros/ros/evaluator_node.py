@@ -69,18 +69,18 @@ class LaneEvaluatorNode(Node):
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        # The report's pictures need it, and PyTorch, which comes with it, takes seconds to import:
-        # more than an interrupted evaluation has.
-        import lane_sad_ros.images  # noqa: F401
-
         try:
+            # The report's pictures need it, and PyTorch, which comes with it, takes seconds to
+            # import: more than an interrupted evaluation has.
+            import lane_sad_ros.images  # noqa: F401
+
             live = LiveReplay(self, self._settings, self._pace, self._check)
             self.replay = live.run()
             if self.replay.frames:
                 self._leave(self.replay)
             self.problems = live.problems
             self.exit_code = int(bool(live.problems))
-        except (bags.BagError, OSError) as error:
+        except (bags.BagError, OSError, ImportError) as error:
             self.problems = [str(error)]
         finally:
             for line in self.problems:
