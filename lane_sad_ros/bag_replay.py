@@ -124,6 +124,7 @@ def replay_bag(
     images = ImageTopic(path, topic)
     truth = _read_truth(path, truth_topic, detector.layout.slots, problems)
     convert = _converter(images)
+    detector.warm_up()  # or the first frame would pay for it
 
     def answers() -> Iterator[_Answer]:
         messages = progress(_until_cut(images, problems), images.count)
