@@ -58,14 +58,18 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
         ) from error
 
 
+def camera_info_topic(image_topic: str) -> str:
+    """The topic beside the images, raw or compressed, where ROS has their camera_info."""
+    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+
+
 def recorded_camera_info(path: str | os.PathLike[str], image_topic: str) -> tuple[str, Any] | None:
     """The camera_info topic of a bag that belongs to an image topic, and its first message.
 
     That is the one beside the images, as everywhere in ROS, else the only one of the bag; None
     where there is none. Raises BagError.
     """
-    image = image_topic.removesuffix("/compressed")
-    beside = f"{image.rpartition('/')[0]}/camera_info"
+    beside = camera_info_topic(image_topic)
     known = [topic for topic in bags.topics(path) if topic.type == _INFO_TYPE and topic.count]
     fitting = [topic for topic in known if topic.name == beside] or known
     if len(fitting) != 1:

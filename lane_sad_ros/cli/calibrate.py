@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lane_sad_ros import bags, outputs
 from lane_sad_ros.birdseye import calibration_words, draw_fit
 from lane_sad_ros.calibration import Calibration, calibrate
-from lane_sad_ros.camera_info import read_camera_info
+from lane_sad_ros.camera_info import camera_info_topic, read_camera_info
 from lane_sad_ros.cli.common import CommandError, Problems, count, input_errors, positive
 from lane_sad_ros.files import replacing
 from lane_sad_ros.ground import CalibrationError, CameraModel
@@ -144,8 +144,7 @@ def _camera_info(options: argparse.Namespace, source: FrameSource) -> Any | None
         )
     known = [topic.name for topic in bags.topics(source.path) if topic.type == _INFO_TYPE]
     if name is None:
-        image = bags.ImageTopic(source.path, options.topic).topic.removesuffix("/compressed")
-        sibling = f"{image.rpartition('/')[0]}/camera_info"  # as image_transport has it
+        sibling = camera_info_topic(bags.ImageTopic(source.path, options.topic).topic)
         name = sibling if sibling in known or len(known) != 1 else known[0]
     if name not in known:
         raise CommandError(
