@@ -222,6 +222,34 @@ def test_culane_images_become_lines_files(weights, folder, tmp_path):
     assert (tmp_path / "out" / "picture.lines.txt").exists()
 
 
+def test_bdd100k_images_become_masks_of_what_the_network_sees(weights, folder, tmp_path):
+    masks = tmp_path / "masks"
+    assert detect(weights, f"bdd100k:{folder}", "--output", masks) == 0
+    assert sorted(path.name for path in masks.iterdir()) == ["1.png", "2.png", "picture.png"]
+    detector = LaneDetector.from_weights(weights, device="cpu")
+    image = cv2.imread(str(folder / "1.png"))
+    (detection,) = detector.detect([Frame(image, "bgr")], segmentation=True)
+    mask = cv2.imread(str(masks / "1.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (96, 128) and not mask[:24].any()  # the crop begins at row 24
+    seen = mask[24:].reshape(72, 128)
+    expected = cv2.resize(detection.segmentation, (128, 72), interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(seen, expected)
+    assert set(np.unique(mask)) <= set(range(5)) and len(np.unique(mask)) > 2
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [("in", "masks.jsonl", "masks go to a folder"), ("in/1.png", "masks", "bdd100k:FOLDER")],
+)
+def test_bdd100k_is_a_folder_to_a_folder(
+    weights, folder, tmp_path, capsys, source, output, message
+):
+    with pytest.raises(SystemExit) as left:
+        detect(weights, f"bdd100k:{folder.parent / source}", "--output", tmp_path / output)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_damaged_image_is_told_and_the_rest_done(weights, folder, tmp_path, capsys):
     (folder / "1.png").write_bytes((folder / "2.png").read_bytes()[:500])
     assert detect(weights, folder, "--output", tmp_path / "lanes.jsonl") == 1

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lane_sad_ros.cli.common import parse_size
-from training import ablation, figures
+from training import ablation, figures, pseudo_labels
 from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS
 from training.datasets.bdd100k import BDD100K, write_truth
@@ -81,6 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--truth", type=Path, help="folder for the masks that `evaluate bdd100k` compares with"
     )
 
+    pseudo_labels.add_arguments(
+        commands.add_parser("pseudo-label", help="label a recording by trained weights")
+    )
     ablation.add_arguments(
         commands.add_parser("ablation", help="compare kinds of distillation, several runs of each")
     )

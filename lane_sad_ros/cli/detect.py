@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -23,6 +23,7 @@ from lane_sad_ros.cli.common import (
 )
 from lane_sad_ros.drawing import draw_lanes
 from lane_sad_ros.evaluation import culane, tusimple
+from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.projection import TF_TOPIC, Projection
 from lane_sad_ros.road import Road, RoadModel
 from lane_sad_ros.sources import (
@@ -34,8 +35,11 @@ from lane_sad_ros.sources import (
     open_frames,
 )
 
-Sink = Callable[[SourceFrame, Road, float], None]
-"""Takes a frame, what it tells of the road, and the seconds that the detector took."""
+if TYPE_CHECKING:
+    from lane_sad_ros.detection import Detection
+
+Sink = Callable[[SourceFrame, Road, "Detection"], None]
+"""Takes a frame, what it tells of the road, and what was found in it alone."""
 TOPICS = "/lane_detector"
 
 _DETECT = """\
@@ -44,10 +48,12 @@ INPUT is
   a bag                a rosbag1 .bag, a rosbag2 folder, .db3 or .mcap
   tusimple:ROOT:JSON   the images of a TuSimple label file JSON, below ROOT
   culane:ROOT:LIST     the images of a CULane list file LIST, below ROOT
+  bdd100k:FOLDER       the images of a folder, as lane masks
 
 The ending of OUT says what is written:
   a folder             lanes.jsonl and overlays: images for images, overlay.mp4 for a video or bag;
-                       for culane:, a .lines.txt beside the place of each image
+                       for culane:, a .lines.txt beside the place of each image;
+                       for bdd100k:, a mask of each image, 0 background, else 1 + lane slot
   .jsonl               lanes, one JSON object for each frame
   .mp4 .mkv .avi       overlays as a video
   .jpg .png ...        the overlay of one image
@@ -126,10 +132,11 @@ def _detect(options: argparse.Namespace) -> int:
         detector = make_detector(options)
     tracking = source.kind in ("video", "bag") if options.track is None else options.track
     road_model = RoadModel(tracking)
+    masks = _format(options) == "bdd100k"
     done, lanes, seconds, started = 0, 0, 0.0, time.monotonic()
     too_slow = 0
     with ExitStack() as stack:
-        sinks = _sinks(options, source, rows, detector.layout.slots, projection, stack)
+        sinks = _sinks(options, source, rows, detector.layout, projection, stack)
         frames = tqdm(
             source, total=source.count, unit="frame", disable=options.quiet, file=sys.stderr
         )
@@ -137,7 +144,7 @@ def _detect(options: argparse.Namespace) -> int:
 
         for frame in frames:
             try:
-                (detection,) = detector.detect([Frame(frame.image, "bgr")])
+                (detection,) = detector.detect([Frame(frame.image, "bgr")], segmentation=masks)
                 road_model.projector = projection.projector(frame)
             except ValueError as error:
                 problems.add(f"{source.path}: {frame.name}: {error}")
@@ -145,7 +152,7 @@ def _detect(options: argparse.Namespace) -> int:
             road = road_model.update(detection.lanes, frame.stamp_ns)
             took = sum(detection.stages.values())
             for sink in sinks:
-                sink(frame, road, took)
+                sink(frame, road, detection)
             done += 1
             lanes += len(road.lanes.present)
             seconds += took
@@ -172,9 +179,12 @@ def _open_input(
     options: argparse.Namespace, on_bad: Callable[[str], None]
 ) -> tuple[FrameSource, dict[str, list[float]]]:
     """The frames, and for TuSimple the rows wanted by name of the frame."""
-    kind, _, rest = options.input.partition(":")
-    if kind not in ("tusimple", "culane"):
-        source = open_frames(options.input, topic=options.topic, rate=options.rate, on_bad=on_bad)
+    kind = _format(options)
+    rest = options.input.removeprefix(f"{kind}:")
+    if kind in ("", "bdd100k"):
+        source = open_frames(rest, topic=options.topic, rate=options.rate, on_bad=on_bad)
+        if kind and source.kind != "folder":
+            options.parser.error(f"{options.input}: this form of input is bdd100k:FOLDER")
         return source, {}
     root, _, listing = rest.rpartition(":")
     if not root or not listing:
@@ -195,6 +205,12 @@ def _open_input(
     return image_files(Path(root), names, rate=options.rate, on_bad=on_bad), rows
 
 
+def _format(options: argparse.Namespace) -> str:
+    """The data set that the input says it is of; empty where it says nothing."""
+    kind = options.input.partition(":")[0]
+    return kind if kind in ("tusimple", "culane", "bdd100k") else ""
+
+
 def _records(file: Path) -> list[dict[str, Any]]:
     return tusimple.read_records(file, ("raw_file", "h_samples"))
 
@@ -209,8 +225,10 @@ def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
             f"--output {output}: unknown ending {ending}; a folder, .jsonl, .mp4, .mcap, .db3, "
             "an image ending or, for tusimple:, .json is known"
         )
-    if ending == ".json" and not options.input.startswith("tusimple:"):
+    if ending == ".json" and _format(options) != "tusimple":
         error(f"--output {output}: .json is for tusimple: input; lanes go to .jsonl")
+    if ending != "" and _format(options) == "bdd100k":
+        error(f"--output {output}: masks go to a folder")
     if ending in IMAGE_SUFFIXES and source.kind != "image":
         error(f"--output {output}: one image cannot hold a {source.kind}; name a folder or a video")
     if ending != "" and output.is_dir():
@@ -232,12 +250,12 @@ def _sinks(
     options: argparse.Namespace,
     source: FrameSource,
     rows: dict[str, list[float]],
-    slots: Sequence[str],
+    layout: LaneLayout,
     projection: Projection,
     stack: ExitStack,
 ) -> list[Sink]:
     """What to do with each detection; files are closed, and appear, with the stack."""
-    output = Path(options.output)
+    output, slots = Path(options.output), layout.slots
     ending = _ending(output)
     if ending == ".jsonl":
         return [_lines(output, slots, stack)]
@@ -249,8 +267,10 @@ def _sinks(
         return [_bag(output, slots, projection, stack)]
     if ending in IMAGE_SUFFIXES:
         return [lambda frame, road, _: outputs.write_image(output, _overlay(frame, road))]
-    if options.input.startswith("culane:"):
+    if _format(options) == "culane":
         return [lambda frame, road, _: _culane(output, frame, road)]
+    if _format(options) == "bdd100k":
+        return [lambda frame, _, detection: _mask(output, frame, detection, layout)]
     lines = _lines(output / "lanes.jsonl", slots, stack)
     if source.kind in ("video", "bag"):
         return [
@@ -284,7 +304,7 @@ def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitSt
     parameters = projection.parameters
     first = True
 
-    def sink(frame: SourceFrame, road: Road, _: float) -> None:
+    def sink(frame: SourceFrame, road: Road, _: Detection) -> None:
         nonlocal first
         lanes, stamp = road.lanes, frame.stamp_ns
         header = bags.header(stamp, frame.frame_id)
@@ -318,11 +338,19 @@ def _tusimple(
 ) -> Sink:
     add = stack.enter_context(outputs.writing_lines(path))
 
-    def sink(frame: SourceFrame, road: Road, seconds: float) -> None:
-        took = 1000 * seconds if run_time is None else run_time
+    def sink(frame: SourceFrame, road: Road, detection: Detection) -> None:
+        took = 1000 * sum(detection.stages.values()) if run_time is None else run_time
         add(tusimple.to_record(road.lanes, frame.name, rows[frame.name], took))
 
     return sink
+
+
+def _mask(folder: Path, frame: SourceFrame, detection: Detection, layout: LaneLayout) -> None:
+    from lane_sad_ros.detection import segmentation_to_image
+
+    assert detection.segmentation is not None
+    mask = segmentation_to_image(detection.segmentation, layout, detection.lanes.image_size)
+    outputs.write_image((folder / frame.name).with_suffix(".png"), mask)
 
 
 def _culane(folder: Path, frame: SourceFrame, road: Road) -> None:

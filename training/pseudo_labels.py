@@ -1,0 +1,159 @@
+"""Labels for recordings that have none, by a trained network: what self-training learns from.
+
+The network looks at each frame and at its mirror image, and in a recording follows lanes over time.
+A frame is kept only if all of that says the same; the rest is left out, not guessed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lane_sad_ros.cli.common import share
+from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.evaluation.tusimple import to_record, write_predictions
+from lane_sad_ros.labels.slots import slot_numbers
+from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.outputs import write_image
+from lane_sad_ros.sources import FrameSource, open_frames
+from lane_sad_ros.tracking import LaneTracker
+
+# Rows of the labels: as near to each other as TuSimple's.
+_ROWS_PER_IMAGE = 72
+# Lanes of two views agree if on their common rows they are this near on average, as a share of the
+# image's width, and have this share of their rows in common.
+_NEAR = 0.006
+_COMMON = 0.8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments and what runs it."""
+    parser.description = (
+        "Labels frames of a recording without labels by trained weights, for self-training: the "
+        "folder is then a data set of kind tusimple. Kept are frames in which the network sees the "
+        "same lanes in the image, in its mirror image and, in a video or bag, over time. Look at "
+        "them (python -m training data tusimple OUTPUT/labels.json --output samples.jpg --count "
+        "60) and take out the lines of labels.json that are wrong."
+    )
+    parser.add_argument("input", help="a folder of images, a video or a bag")
+    parser.add_argument("output", type=Path, help="folder to write images and labels.json to")
+    parser.add_argument("--weights", metavar="FILE", help="default: the shipped ones")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (%(default)s)")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="label each Nth frame only"
+    )
+    parser.add_argument(
+        "--sure",
+        type=share,
+        default=0.8,
+        metavar="P",
+        help="drop frames with a lane whose probability is neither above P nor below 1 - P "
+        "(%(default)s)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    detector = LaneDetector.from_weights(options.weights, device=options.device)
+    source = open_frames(options.input, on_bad=tqdm.write)
+    kept, dropped = pseudo_label(source, detector, options.output, options.every, options.sure)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    print(f"{kept} frames in {options.output / 'labels.json'}; left out: {reasons or 'none'}")
+
+
+def pseudo_label(
+    source: FrameSource, detector: LaneDetector, output: Path, every: int = 1, sure: float = 0.8
+) -> tuple[int, Counter[str]]:
+    """Write the frames of a source that the detector is sure of, with its lanes, to a folder.
+
+    output: gets `images/` and `labels.json` in the TuSimple layout. every: each such frame only.
+    sure: see `doubt`. Returns the number of frames kept, and of those left out by their reason.
+    Raises ValueError if `sure` is not in [0.5, 1], `every` is below 1 or no frame is kept.
+    """
+    if not 0.5 <= sure <= 1:
+        raise ValueError(f"sure is a probability of at least 0.5, not {sure}")
+    if every < 1:
+        raise ValueError(f"every must be at least 1, not {every}")
+    tracker = LaneTracker() if source.kind in ("video", "bag") else None
+    records: list[dict[str, Any]] = []
+    dropped: Counter[str] = Counter()
+    frames = tqdm(source, total=source.count, unit="frame", disable=None)
+    for index, frame in enumerate(frames):
+        mirror = np.ascontiguousarray(frame.image[:, ::-1])
+        views = detector.detect([Frame(frame.image, "bgr"), Frame(mirror, "bgr")])
+        lanes, other = views[0].lanes, mirrored(views[1].lanes)
+        followed = lanes if tracker is None else tracker.update(lanes, frame.stamp_ns)
+        if index % every:
+            continue
+        reason = doubt(lanes, other, followed, sure)
+        if reason:
+            dropped[reason] += 1
+            continue
+        name = f"images/{frame.name}" + (".jpg" if not frame.name.endswith(".jpg") else "")
+        write_image(output / name, frame.image)
+        height = frame.image.shape[0]
+        rows = ((np.arange(_ROWS_PER_IMAGE) + 0.5) * height / _ROWS_PER_IMAGE).round().tolist()
+        record = to_record(followed, name, rows, 0.0)
+        records.append({"raw_file": name, "h_samples": rows, "lanes": record["lanes"]})
+    if not records:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        raise ValueError(f"{source.path}: no frame with lanes that are sure; left out: {reasons}")
+    write_predictions(output / "labels.json", records)
+    return len(records), dropped
+
+
+def mirrored(lanes: Lanes) -> Lanes:
+    """The lanes of the mirrored image: columns from the other side, slots swapped."""
+    width = lanes.image_size[0]
+    found = []
+    for lane in reversed(lanes.lanes):
+        points = lane.points.copy()
+        points[:, 0] = width - 1 - points[:, 0]
+        slot = len(lanes.lanes) - 1 - lane.slot
+        found.append(Lane(slot, lane.exists, lane.probability, points))
+    return Lanes(lanes.image_size, tuple(found))
+
+
+def doubt(lanes: Lanes, other: Lanes, followed: Lanes, sure: float) -> str | None:
+    """Why a frame's lanes are not to be trusted; None if they are.
+
+    other: of a second look at the same frame, followed: as a tracker has them. A lane is sure if
+    its probability in both looks is above `sure`, or below 1 - `sure`.
+    """
+    for looks in zip(lanes.lanes, other.lanes, strict=True):
+        if any(1 - sure < look.probability < sure for look in looks):
+            return "with a lane that is not sure"
+    for one, two, three in zip(lanes.lanes, other.lanes, followed.lanes, strict=True):
+        if not one.exists == two.exists == three.exists:
+            return "with a lane that comes and goes"
+        if one.exists and not (_alike(one, two, lanes) and _alike(one, three, lanes)):
+            return "whose lanes differ"
+    if not lanes.present:
+        return "without a lane"
+    # Training gives slots by position, as for every data set of this layout.
+    width, height = lanes.image_size
+    present = followed.present
+    by_position = slot_numbers(
+        [lane.points[:, :2] for lane in present], len(lanes.lanes), width, height
+    )
+    if by_position != [lane.slot for lane in present]:
+        return "with a gap between lanes"
+    return None
+
+
+def _alike(one: Lane, two: Lane, lanes: Lanes) -> bool:
+    """Whether two lanes of the same image are the same."""
+    first, second = one.points[::-1], two.points[::-1]
+    low = max(first[0, 1], second[0, 1])
+    high = min(first[-1, 1], second[-1, 1])
+    longest = max(np.ptp(first[:, 1]), np.ptp(second[:, 1]))
+    if high - low < _COMMON * longest:
+        return False
+    rows = np.linspace(low, high, 20)
+    apart = np.interp(rows, first[:, 1], first[:, 0]) - np.interp(rows, second[:, 1], second[:, 0])
+    return bool(np.abs(apart).mean() < _NEAR * lanes.image_size[0])
