@@ -237,6 +237,13 @@ def test_bdd100k_images_become_masks_of_what_the_network_sees(weights, folder, t
     assert set(np.unique(mask)) <= set(range(5)) and len(np.unique(mask)) > 2
 
 
+def test_a_folder_may_have_a_data_sets_name(weights, folder, tmp_path, monkeypatch):
+    folder.rename(tmp_path / "bdd100k")
+    monkeypatch.chdir(tmp_path)
+    assert detect(weights, "bdd100k", "--output", "lanes.jsonl") == 0
+    assert len(lines(tmp_path / "lanes.jsonl")) == 3
+
+
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [("in", "masks.jsonl", "masks go to a folder"), ("in/1.png", "masks", "bdd100k:FOLDER")],

@@ -125,6 +125,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "every must be at least 1" in capsys.readouterr().err
     assert main(["pseudo-label", images, str(out), "--sure", "0.2"]) == 1
     assert "at least 0.5" in capsys.readouterr().err
+    assert main(["pseudo-label", images, str(tmp_path / "scenes")]) == 1
+    assert "would replace those of" in capsys.readouterr().err
 
 
 def test_a_recording_without_a_lane_gives_no_labels(tmp_path: Path) -> None:

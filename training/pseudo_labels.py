@@ -73,12 +73,15 @@ def pseudo_label(
 
     output: gets `images/` and `labels.json` in the TuSimple layout. every: each such frame only.
     sure: see `doubt`. Returns the number of frames kept, and of those left out by their reason.
-    Raises ValueError if `sure` is not in [0.5, 1], `every` is below 1 or no frame is kept.
+    Raises ValueError if `sure` is not in [0.5, 1], `every` is below 1, `images/` is the source
+    itself, or no frame is kept.
     """
     if not 0.5 <= sure <= 1:
         raise ValueError(f"sure is a probability of at least 0.5, not {sure}")
     if every < 1:
         raise ValueError(f"every must be at least 1, not {every}")
+    if source.path.resolve() == (output / "images").resolve():
+        raise ValueError(f"{output}: its images would replace those of {source.path}; name another")
     tracker = LaneTracker() if source.kind in ("video", "bag") else None
     records: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()

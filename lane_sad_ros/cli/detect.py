@@ -180,7 +180,7 @@ def _open_input(
 ) -> tuple[FrameSource, dict[str, list[float]]]:
     """The frames, and for TuSimple the rows wanted by name of the frame."""
     kind = _format(options)
-    rest = options.input.removeprefix(f"{kind}:")
+    rest = options.input.partition(":")[2] if kind else options.input
     if kind in ("", "bdd100k"):
         source = open_frames(rest, topic=options.topic, rate=options.rate, on_bad=on_bad)
         if kind and source.kind != "folder":
@@ -207,8 +207,8 @@ def _open_input(
 
 def _format(options: argparse.Namespace) -> str:
     """The data set that the input says it is of; empty where it says nothing."""
-    kind = options.input.partition(":")[0]
-    return kind if kind in ("tusimple", "culane", "bdd100k") else ""
+    kind, colon, _ = options.input.partition(":")
+    return kind if colon and kind in ("tusimple", "culane", "bdd100k") else ""
 
 
 def _records(file: Path) -> list[dict[str, Any]]:
