@@ -12,8 +12,9 @@ from report_page import Page
 
 from lane_sad_ros.drawing import draw_comparison
 from lane_sad_ros.evaluation.charts import Axis, Part, Plot, bar
+from lane_sad_ros.evaluation.page import WORST
 from lane_sad_ros.evaluation.replay import Replay, ReplayFrame, score
-from lane_sad_ros.evaluation.report import WORST, worst_frames, write_report
+from lane_sad_ros.evaluation.report import worst_frames, write_report
 from lane_sad_ros.lanes import Lane, Lanes
 
 SIZE = (320, 180)

@@ -62,8 +62,7 @@ def _run(options: argparse.Namespace) -> None:
     detector = LaneDetector.from_weights(options.weights, device=options.device)
     source = open_frames(options.input, on_bad=tqdm.write)
     kept, dropped = pseudo_label(source, detector, options.output, options.every, options.sure)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-    print(f"{kept} frames in {options.output / 'labels.json'}; left out: {reasons or 'none'}")
+    print(f"{kept} frames in {options.output / 'labels.json'}; {_left_out(dropped)}")
 
 
 def pseudo_label(
@@ -87,13 +86,17 @@ def pseudo_label(
     dropped: Counter[str] = Counter()
     frames = tqdm(source, total=source.count, unit="frame", disable=None)
     for index, frame in enumerate(frames):
-        mirror = np.ascontiguousarray(frame.image[:, ::-1])
-        views = detector.detect([Frame(frame.image, "bgr"), Frame(mirror, "bgr")])
-        lanes, other = views[0].lanes, mirrored(views[1].lanes)
-        followed = lanes if tracker is None else tracker.update(lanes, frame.stamp_ns)
-        if index % every:
+        due = index % every == 0
+        if not due and tracker is None:
             continue
-        reason = doubt(lanes, other, followed, sure)
+        views = [Frame(frame.image, "bgr")]
+        if due:
+            views.append(Frame(np.ascontiguousarray(frame.image[:, ::-1]), "bgr"))
+        lanes, *others = (found.lanes for found in detector.detect(views))
+        followed = lanes if tracker is None else tracker.update(lanes, frame.stamp_ns)
+        if not due:
+            continue
+        reason = doubt(lanes, mirrored(*others), followed, sure)
         if reason:
             dropped[reason] += 1
             continue
@@ -104,10 +107,15 @@ def pseudo_label(
         record = to_record(followed, name, rows, 0.0)
         records.append({"raw_file": name, "h_samples": rows, "lanes": record["lanes"]})
     if not records:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-        raise ValueError(f"{source.path}: no frame with lanes that are sure; left out: {reasons}")
+        raise ValueError(f"{source.path}: no frame with lanes that are sure; {_left_out(dropped)}")
     write_predictions(output / "labels.json", records)
     return len(records), dropped
+
+
+def _left_out(dropped: Counter[str]) -> str:
+    """How many frames were left out, and why, in words."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    return f"left out: {reasons or 'none'}"
 
 
 def mirrored(lanes: Lanes) -> Lanes:

@@ -150,13 +150,12 @@ def _detect(options: argparse.Namespace) -> int:
                 problems.add(f"{source.path}: {frame.name}: {error}")
                 continue
             road = road_model.update(detection.lanes, frame.stamp_ns)
-            took = sum(detection.stages.values())
             for sink in sinks:
                 sink(frame, road, detection)
             done += 1
             lanes += len(road.lanes.present)
-            seconds += took
-            too_slow += 1000 * took > tusimple.RUN_TIME_LIMIT
+            seconds += detection.seconds
+            too_slow += 1000 * detection.seconds > tusimple.RUN_TIME_LIMIT
         if not done:
             raise CommandError(f"{source.path}: no frame that could be used; nothing is written")
     span = time.monotonic() - started
@@ -339,7 +338,7 @@ def _tusimple(
     add = stack.enter_context(outputs.writing_lines(path))
 
     def sink(frame: SourceFrame, road: Road, detection: Detection) -> None:
-        took = 1000 * sum(detection.stages.values()) if run_time is None else run_time
+        took = 1000 * detection.seconds if run_time is None else run_time
         add(tusimple.to_record(road.lanes, frame.name, rows[frame.name], took))
 
     return sink

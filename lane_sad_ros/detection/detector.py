@@ -35,6 +35,11 @@ class Detection:
     segmentation: NDArray[np.uint8] | None
     stages: dict[str, float]
 
+    @property
+    def seconds(self) -> float:
+        """What the whole batch took."""
+        return sum(self.stages.values())
+
 
 class LaneDetector:
     """Finds the lanes in camera frames with one network on one device.

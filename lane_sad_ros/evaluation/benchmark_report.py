@@ -17,6 +17,7 @@ from lane_sad_ros.drawing import draw_comparison, draw_masks
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
 from lane_sad_ros.evaluation.charts import Axis, Part, Plot, bar
 from lane_sad_ros.evaluation.page import (
+    WORST,
     Html,
     Image,
     backdrop,
@@ -42,7 +43,6 @@ from lane_sad_ros.evaluation.page import (
 )
 from lane_sad_ros.lanes import Lane, Lanes
 
-WORST = 8  # pictures
 _BINS = 20
 _FAR_OUT = 1e5  # pixels
 _BDD100K_SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -21,6 +21,9 @@ from lane_sad_ros.outputs import write_json
 
 Image = NDArray[np.uint8]
 
+WORST = 8
+"""Pictures that a report shows of what went worst."""
+
 PICTURE_WIDTH = 960
 _JPEG_QUALITY = 82
 _GREY = 48  # of a picture that is not there

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lane_sad_ros.drawing import draw_comparison, slot_colour, slot_label
 from lane_sad_ros.evaluation import culane, tusimple
 from lane_sad_ros.evaluation.charts import Axis, Part, Plot, bar, legend
 from lane_sad_ros.evaluation.page import (
+    WORST,
     Html,
+    Image,
     backdrop,
     counted,
     defined,
@@ -49,9 +50,6 @@ from lane_sad_ros.evaluation.replay import (
 )
 from lane_sad_ros.lanes import Lanes
 
-Image = NDArray[np.uint8]
-
-WORST = 8  # pictures
 _APART = 1_000_000_000  # nanoseconds between two of them: neighbours show the same scene
 _MARKS = 1200  # of a time line; more cannot be told apart
 _BINS = 40
