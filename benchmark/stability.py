@@ -15,14 +15,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmark.figures import Figures, Moment, measure
+from benchmark.steadiness import Figures, Moment, measure
 from demo.drive import render_drive
-from lane_sad_ros import outputs
+from lane_sad_ros import files
 from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.evaluation import tusimple
+from lane_sad_ros.files import SourceError
+from lane_sad_ros.formats import tusimple
 from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.sources import FrameSource, SourceError, image_files, open_frames
-from lane_sad_ros.tracking import LaneTracker
+from lane_sad_ros.recordings.sources import FrameSource, image_files, open_frames
+from lane_sad_ros.road.tracking import LaneTracker
 from training.scenes import DURATION, RATE
 
 _INPUTS = f"""INPUT is one of
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results[name] = compare(list(_sequences(name, detector, options.work)))
             print(table(name, results[name]), flush=True)
         if options.json:
-            outputs.write_json(options.json, results)
+            files.write_json(options.json, results)
     except (ValueError, OSError) as error:
         print(f"stability: error: {error}", file=sys.stderr)
         return 1

@@ -23,14 +23,16 @@ from demo import report
 from demo.drive import render_drive
 from demo.node import NodeProcess
 from demo.player import Player
-from lane_sad_ros import outputs
-from lane_sad_ros.cli.common import positive
-from lane_sad_ros.ground import CameraModel, GroundProjector, Mounting
-from lane_sad_ros.labels.drives import Scene
-from lane_sad_ros.ros.collector import Collector
-from lane_sad_ros.ros.player import Pace
-from lane_sad_ros.ros.session import Session, SessionError, check_alone
-from lane_sad_ros.sources import FrameSource, SourceError, SourceFrame, open_frames
+from lane_sad_ros import files
+from lane_sad_ros.arguments import positive
+from lane_sad_ros.files import SourceError
+from lane_sad_ros.formats.drives import Scene
+from lane_sad_ros.recordings.sources import FrameSource, SourceFrame, open_frames
+from lane_sad_ros.road.camera import CameraModel
+from lane_sad_ros.road.ground import GroundProjector, Mounting
+from lane_sad_ros.ros.playing.collector import Collector
+from lane_sad_ros.ros.playing.player import Pace
+from lane_sad_ros.ros.playing.session import Session, SessionError, check_alone
 from training.scenes import drive_camera
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -99,7 +101,7 @@ def _run(options: argparse.Namespace, output: Path) -> int:
     played = _open_input(options, output, on_bad)
     _set_up_middleware()
     figures = _play(options, played, output)
-    outputs.write_json(output / "summary.json", figures)
+    files.write_json(output / "summary.json", figures)
     print(report.in_words(figures, output))
     unanswered = figures["frames_in"] - figures["frames_answered"]
     if bad or (unanswered and not options.real_time):

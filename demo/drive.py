@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import training.scenes
-from lane_sad_ros.labels.drives import Scene, read_scenes
+from lane_sad_ros.formats.drives import Scene, read_scenes
 from training.datasets.synthetic import write_drive
 
 

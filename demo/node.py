@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lane_sad_ros.ros.session import SessionError
+from lane_sad_ros.ros.playing.session import SessionError
 
 _PATIENCE = 8.0  # seconds a node gets to end by itself
 
@@ -25,7 +25,7 @@ class NodeProcess:
 
     def __init__(self, log: Path, parameters: dict[str, Any]) -> None:
         self.log = log
-        self._command = [sys.executable, "-m", "lane_sad_ros.ros.detector_node", "--ros-args"]
+        self._command = [sys.executable, "-m", "lane_sad_ros.ros.detector.node", "--ros-args"]
         for name, value in parameters.items():
             # JSON is YAML, which is what the node reads the value as.
             self._command += ["-p", f"{name}:={json.dumps(value)}"]

@@ -9,11 +9,11 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from lane_sad_ros.ground import CameraModel
-from lane_sad_ros.ros.messages import camera_info, image_message
+from lane_sad_ros.recordings.sources import SourceFrame
+from lane_sad_ros.road.camera import CameraModel
+from lane_sad_ros.ros.playing.session import Sent
 from lane_sad_ros.ros.qos import output_qos
-from lane_sad_ros.ros.session import Sent
-from lane_sad_ros.sources import SourceFrame
+from lane_sad_ros.ros.types import MESSAGES
 
 
 class Player:
@@ -69,5 +69,5 @@ class Player:
         stamp = Time(nanoseconds=sent.stamp_ns).to_msg()
         header = Header(stamp=stamp, frame_id=sent.frame.frame_id or "camera")
         if self._camera is not None and self._infos is not None:
-            self._infos.publish(camera_info(self._camera, header))
-        self._publisher.publish(image_message(sent.frame.image, "bgr8", header))
+            self._infos.publish(MESSAGES.camera_info(self._camera, header))
+        self._publisher.publish(MESSAGES.image(sent.frame.image, "bgr8", header))

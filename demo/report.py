@@ -14,16 +14,17 @@ import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from lane_sad_ros import outputs
-from lane_sad_ros.birdseye import BirdsEye
-from lane_sad_ros.drawing import contact_sheet, draw_lanes
-from lane_sad_ros.ego import EgoLane
-from lane_sad_ros.ground import GroundProjector
-from lane_sad_ros.labels.drives import Scene
+from lane_sad_ros import files
+from lane_sad_ros.formats import lines
+from lane_sad_ros.formats.drives import Scene
 from lane_sad_ros.lanes import Lane, Lanes
-from lane_sad_ros.ros.collector import Answer
-from lane_sad_ros.ros.session import Sent
-from lane_sad_ros.sources import SourceFrame
+from lane_sad_ros.pictures.birdseye import BirdsEye
+from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes
+from lane_sad_ros.recordings.sources import SourceFrame
+from lane_sad_ros.road.ego import EgoLane
+from lane_sad_ros.road.ground import GroundProjector
+from lane_sad_ros.ros.playing.collector import Answer
+from lane_sad_ros.ros.playing.session import Sent
 
 TOLERANCE = 20.0
 """Pixels within which a point counts as found."""
@@ -57,9 +58,9 @@ class Report:
         self._stack = ExitStack()
         self._rate = rate
         self._for_browsers = for_browsers
-        self._overlay: outputs.Image | None = None
+        self._overlay: files.Image | None = None
         self._birds_eye = BirdsEye(projector, 720) if projector is not None else None
-        self._cells: list[tuple[str, outputs.Image, outputs.Image | None]] = []
+        self._cells: list[tuple[str, files.Image, files.Image | None]] = []
         self._every = 1
         self._sent: list[float] = []
         self._received: list[float] = []
@@ -74,10 +75,10 @@ class Report:
 
     def __enter__(self) -> Report:
         self._add_line = self._stack.enter_context(
-            outputs.writing_lines(self._folder / "lanes.jsonl")
+            files.writing_lines(self._folder / "lanes.jsonl")
         )
-        self._add_image: Callable[[outputs.Image], None] = self._stack.enter_context(
-            outputs.writing_video(
+        self._add_image: Callable[[files.Image], None] = self._stack.enter_context(
+            files.writing_video(
                 self._folder / "overlay.mp4", self._rate, for_browsers=self._for_browsers
             )
         )
@@ -109,8 +110,8 @@ class Report:
         self._lanes_found += len(lanes.present)
         if answer.exists is not None:
             self._flags += 1
-            self._contradictions += answer.exists != tuple(lane.exists for lane in lanes.lanes)
-        self._add_line(outputs.lane_record(name, sent.frame.stamp, lanes, answer.slots, answer.ego))
+            self._contradictions += answer.exists != tuple(lane.exists for lane in lanes)
+        self._add_line(lines.lane_record(name, sent.frame.stamp, lanes, answer.slots, answer.ego))
         self._overlay = draw_lanes(sent.frame.image, lanes, ego=answer.ego)
         self._add_image(self._overlay)
         self._add_cell(f"{name}   {sent.frame.stamp:.2f} s", self._overlay, sent.frame, answer)
@@ -127,7 +128,7 @@ class Report:
             if cells:
                 chosen = np.linspace(0, len(cells) - 1, min(count, len(cells)))
                 titles, pictures = zip(*(cells[round(index)] for index in chosen), strict=True)
-                outputs.write_image(self._folder / name, contact_sheet(pictures, titles))
+                files.write_image(self._folder / name, contact_sheet(pictures, titles))
 
     def summary(
         self,
@@ -179,7 +180,7 @@ class Report:
         return figures
 
     def _add_cell(
-        self, title: str, overlay: outputs.Image, frame: SourceFrame, answer: Answer
+        self, title: str, overlay: files.Image, frame: SourceFrame, answer: Answer
     ) -> None:
         if (len(self._received) - 1) % self._every:
             return
@@ -194,7 +195,7 @@ class Report:
             self._every *= 2
 
     def _compare(self, lanes: Lanes, truth: Lanes) -> None:
-        middle = len(truth.lanes) // 2
+        middle = len(truth) // 2
         for true in truth.present:
             self._points.add(_errors(true, lanes.present))
             if true.slot in (middle - 1, middle):
@@ -212,7 +213,7 @@ class Report:
                 errors.append(error)
 
 
-def _small(picture: outputs.Image, width: int) -> outputs.Image:
+def _small(picture: files.Image, width: int) -> files.Image:
     height = round(picture.shape[0] * width / picture.shape[1])
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +34,27 @@ class Lane:
 
 @dataclass(frozen=True)
 class Lanes:
-    """All lane slots of one image, in the layout's order, the absent ones too.
+    """A sequence of all lane slots of one image, in the layout's order, the absent ones too.
 
-    `image_size` is (width, height) of the image the points refer to.
+    image_size: (width, height) of the image the points refer to. items: the slots.
     """
 
     image_size: tuple[int, int]
-    lanes: tuple[Lane, ...]
+    items: tuple[Lane, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self.items)
+
+    def __getitem__(self, slot: int) -> Lane:
+        return self.items[slot]
 
     @property
     def present(self) -> tuple[Lane, ...]:
         """The lanes that exist."""
-        return tuple(lane for lane in self.lanes if lane.exists)
+        return tuple(lane for lane in self if lane.exists)
 
     def scaled_to(self, image_size: tuple[int, int]) -> Lanes:
         """The same lanes on the image at another size (width, height), in its pixels."""
@@ -52,7 +62,7 @@ class Lanes:
             return self
         factors = np.divide(image_size, self.image_size)
         lanes = []
-        for lane in self.lanes:
+        for lane in self:
             points = lane.points.copy()
             points[:, :2] = (points[:, :2] + 0.5) * factors - 0.5
             lanes.append(dataclasses.replace(lane, points=points))

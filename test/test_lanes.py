@@ -33,9 +33,9 @@ def test_lanes_on_the_image_at_another_size() -> None:
     lanes = Lanes((128, 96), (Lane(0, True, 0.9, points), lane(1, False)))
     twice = lanes.scaled_to((256, 288))
     # The middle of the first pixel of two is half a pixel in, of three it is the second one.
-    np.testing.assert_allclose(twice.lanes[0].points, [[0.5, 286, 1], [254.5, 1, 0.5]])
-    assert twice.image_size == (256, 288) and len(twice.lanes) == 2
-    np.testing.assert_allclose(twice.scaled_to((128, 96)).lanes[0].points, points, atol=1e-4)
+    np.testing.assert_allclose(twice[0].points, [[0.5, 286, 1], [254.5, 1, 0.5]])
+    assert twice.image_size == (256, 288) and len(twice) == 2
+    np.testing.assert_allclose(twice.scaled_to((128, 96))[0].points, points, atol=1e-4)
     assert lanes.scaled_to((128, 96)) is lanes
 
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from lane_sad_ros.cli.common import parse_size
-from training import ablation, figures, pseudo_labels
+from lane_sad_ros.arguments import parse_size
+from training import ablation, plots, pseudo_labels
 from training.config import Source, read_config
 from training.datasets import KINDS, SPLITS
 from training.datasets.bdd100k import BDD100K, write_truth
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     ablation.add_arguments(
         commands.add_parser("ablation", help="compare kinds of distillation, several runs of each")
     )
-    figures.add_arguments(
+    plots.add_arguments(
         commands.add_parser("figures", help="plot attention maps and learning curves of runs")
     )
 

@@ -35,10 +35,10 @@ from training.distillation import (
     collapse,
     spatial_softmax,
 )
-from training.figures import mapping_name, plot_differences, plot_starts, start_of
 from training.fit import fit
 from training.history import NAME as HISTORY
 from training.history import read_history
+from training.plots import mapping_name, plot_differences, plot_starts, start_of
 
 CONFIG = Path(__file__).parent / "configs" / "ablation.yaml"
 CONTROL = "none"

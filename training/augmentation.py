@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lane_sad_ros.detection.preprocess import Normalise
-from lane_sad_ros.labels.slots import ABSENT, POINTS, evenly, slots_of
+from lane_sad_ros.formats.slots import ABSENT, POINTS, evenly, slots_of
 from lane_sad_ros.lanes import LaneLayout
+from training.datasets.drawing import draw_labels, existence
 from training.datasets.images import LabelledImage
-from training.datasets.labels import draw_labels, existence
 
 # The lanes that a sample has room for.
 _LANES = 16

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lane_sad_ros.cli.common import share
+from lane_sad_ros.arguments import share
 from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.evaluation.tusimple import to_record, write_predictions
-from lane_sad_ros.labels.slots import slot_numbers
+from lane_sad_ros.files import write_image
+from lane_sad_ros.formats.slots import slot_numbers
+from lane_sad_ros.formats.tusimple import to_record, write_predictions
 from lane_sad_ros.lanes import Lane, Lanes
-from lane_sad_ros.outputs import write_image
-from lane_sad_ros.sources import FrameSource, open_frames
-from lane_sad_ros.tracking import LaneTracker
+from lane_sad_ros.recordings.sources import FrameSource, open_frames
+from lane_sad_ros.road.tracking import LaneTracker
 
 # Rows of the labels: as near to each other as TuSimple's.
 _ROWS_PER_IMAGE = 72
@@ -122,10 +122,10 @@ def mirrored(lanes: Lanes) -> Lanes:
     """The lanes of the mirrored image: columns from the other side, slots swapped."""
     width = lanes.image_size[0]
     found = []
-    for lane in reversed(lanes.lanes):
+    for lane in reversed(lanes):
         points = lane.points.copy()
         points[:, 0] = width - 1 - points[:, 0]
-        slot = len(lanes.lanes) - 1 - lane.slot
+        slot = len(lanes) - 1 - lane.slot
         found.append(Lane(slot, lane.exists, lane.probability, points))
     return Lanes(lanes.image_size, tuple(found))
 
@@ -136,10 +136,10 @@ def doubt(lanes: Lanes, other: Lanes, followed: Lanes, sure: float) -> str | Non
     other: of a second look at the same frame, followed: as a tracker has them. A lane is sure if
     its probability in both looks is above `sure`, or below 1 - `sure`.
     """
-    for looks in zip(lanes.lanes, other.lanes, strict=True):
+    for looks in zip(lanes, other, strict=True):
         if any(1 - sure < look.probability < sure for look in looks):
             return "with a lane that is not sure"
-    for one, two, three in zip(lanes.lanes, other.lanes, followed.lanes, strict=True):
+    for one, two, three in zip(lanes, other, followed, strict=True):
         if not one.exists == two.exists == three.exists:
             return "with a lane that comes and goes"
         if one.exists and not (_alike(one, two, lanes) and _alike(one, three, lanes)):
@@ -149,9 +149,7 @@ def doubt(lanes: Lanes, other: Lanes, followed: Lanes, sure: float) -> str | Non
     # Training gives slots by position, as for every data set of this layout.
     width, height = lanes.image_size
     present = followed.present
-    by_position = slot_numbers(
-        [lane.points[:, :2] for lane in present], len(lanes.lanes), width, height
-    )
+    by_position = slot_numbers([lane.points[:, :2] for lane in present], len(lanes), width, height)
     if by_position != [lane.slot for lane in present]:
         return "with a gap between lanes"
     return None

@@ -13,6 +13,7 @@ from torch import nn
 
 from lane_sad_ros.detection import Detection, Frame, LaneDetector, segmentation_to_image
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
+from lane_sad_ros.formats import tusimple as tusimple_files
 from lane_sad_ros.lanes import LaneLayout
 from training.datasets import LabelledDataset
 from training.datasets.bdd100k import BDD100K, truth
@@ -56,7 +57,7 @@ def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
     images = [image for image, _ in dataset.records]
     for (_, record), detection in zip(dataset.records, _detections(detector, images), strict=True):
         name, rows = record["raw_file"], record["h_samples"]
-        prediction = tusimple.to_record(detection.lanes, name, rows, run_time_ms=1)
+        prediction = tusimple_files.to_record(detection.lanes, name, rows, run_time_ms=1)
         results.append(tusimple.score(record, prediction))
     accuracy, fp, fn = np.mean(results, axis=0)
     return {"accuracy": float(accuracy), "fp": float(fp), "fn": float(fn)}

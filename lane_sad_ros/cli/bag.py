@@ -9,12 +9,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import bags
-from lane_sad_ros.camera_info import read_camera_info
-from lane_sad_ros.cli.common import Problems, input_errors, positive
-from lane_sad_ros.labels.bag import write_bag
-from lane_sad_ros.labels.drives import GAP, open_drive
-from lane_sad_ros.sources import IMAGE_RATE
+from lane_sad_ros.arguments import positive
+from lane_sad_ros.cli.common import Problems, input_errors
+from lane_sad_ros.formats.bag import write_bag
+from lane_sad_ros.formats.drives import GAP, open_drive
+from lane_sad_ros.recordings.camera_info import read_camera_info
+from lane_sad_ros.recordings.sources import IMAGE_RATE
+from lane_sad_ros.recordings.types import STORAGE_ENDINGS
 
 _MAKE = """\
 Makes a bag of a labelled data set, to be played to the node or evaluated with `lane_sad evaluate
@@ -92,7 +93,7 @@ def add_parser(commands: Any) -> None:
 def _make(options: argparse.Namespace) -> int:
     problems = Problems()
     output = Path(options.output)
-    if output.suffix not in bags.STORAGE_ENDINGS:
+    if output.suffix not in STORAGE_ENDINGS:
         options.parser.error(f"{output}: a bag to write must end in .mcap or .db3")
     if options.clips and not options.dataset.startswith("tusimple:"):
         options.parser.error("--clips is for tusimple:")

@@ -11,15 +11,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import bags, outputs
-from lane_sad_ros.birdseye import calibration_words, draw_fit
-from lane_sad_ros.calibration import Calibration, calibrate
-from lane_sad_ros.camera_info import camera_info_topic, read_camera_info
-from lane_sad_ros.cli.common import CommandError, Problems, count, input_errors, positive
+from lane_sad_ros import files
+from lane_sad_ros.arguments import count, positive
+from lane_sad_ros.cli.common import CommandError, Problems, input_errors
 from lane_sad_ros.files import replacing
-from lane_sad_ros.ground import CalibrationError, CameraModel
 from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.sources import IMAGE_SUFFIXES, FrameSource, open_frames
+from lane_sad_ros.pictures.birdseye import calibration_words, draw_fit
+from lane_sad_ros.recordings import bags
+from lane_sad_ros.recordings.camera_info import camera_info_topic, read_camera_info
+from lane_sad_ros.recordings.sources import IMAGE_SUFFIXES, FrameSource, open_frames
+from lane_sad_ros.recordings.types import typestore
+from lane_sad_ros.road.calibration import Calibration, calibrate
+from lane_sad_ros.road.camera import CalibrationError, CameraModel
 
 _DESCRIPTION = """\
 Finds how a camera is mounted from the lanes of a drive along a straight, level, well-marked road:
@@ -121,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
         again = open_frames(options.drive, topic=options.topic, on_bad=lambda line: None)
         frame = next(islice(again, place, None))
         picture = draw_fit(frame.image, frames[place], camera, found, options.lane_width)
-        outputs.write_image(options.picture, picture)
+        files.write_image(options.picture, picture)
     print("\n".join(calibration_words(found)))
     written = [str(path) for path in (options.output, options.picture) if path]
     print(f"-> {', '.join(written)}")
@@ -153,7 +156,7 @@ def _camera_info(options: argparse.Namespace, source: FrameSource) -> Any | None
             + ": --camera-info YAML or TOPIC, or --hfov, is needed"
         )
     for message in bags.recorded(source.path, [name]):
-        return bags.types().deserialize_cdr(message.data, _INFO_TYPE)
+        return typestore().deserialize_cdr(message.data, _INFO_TYPE)
     raise CommandError(f"{source.path}: no message on {name}")
 
 

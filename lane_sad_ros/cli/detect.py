@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import bags, outputs
+from lane_sad_ros import files
+from lane_sad_ros.arguments import positive
 from lane_sad_ros.cli.common import (
     CommandError,
     Problems,
     add_detector_options,
     input_errors,
     make_detector,
-    positive,
 )
-from lane_sad_ros.drawing import draw_lanes
-from lane_sad_ros.evaluation import culane, tusimple
+from lane_sad_ros.evaluation import tusimple
+from lane_sad_ros.formats import culane as culane_files
+from lane_sad_ros.formats import lines
+from lane_sad_ros.formats import tusimple as tusimple_files
 from lane_sad_ros.lanes import LaneLayout
-from lane_sad_ros.projection import TF_TOPIC, Projection
-from lane_sad_ros.road import Road, RoadModel
-from lane_sad_ros.sources import (
+from lane_sad_ros.names import TF_TOPIC
+from lane_sad_ros.pictures.overlay import draw_lanes
+from lane_sad_ros.recordings import writing
+from lane_sad_ros.recordings.projection import Projection
+from lane_sad_ros.recordings.sources import (
     IMAGE_RATE,
     IMAGE_SUFFIXES,
     FrameSource,
@@ -34,6 +38,8 @@ from lane_sad_ros.sources import (
     image_files,
     open_frames,
 )
+from lane_sad_ros.recordings.types import MESSAGES, STORAGE_ENDINGS
+from lane_sad_ros.road.model import Road, RoadModel
 
 if TYPE_CHECKING:
     from lane_sad_ros.detection import Detection
@@ -211,14 +217,14 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _records(file: Path) -> list[dict[str, Any]]:
-    return tusimple.read_records(file, ("raw_file", "h_samples"))
+    return tusimple_files.read_records(file, ("raw_file", "h_samples"))
 
 
 def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
     """Refuses, as wrong use, what cannot be written for this input."""
     output, error = Path(options.output), options.parser.error
     ending = _ending(output)
-    known = ("", ".json", ".jsonl", *outputs.VIDEO_ENDINGS, *bags.STORAGE_ENDINGS, *IMAGE_SUFFIXES)
+    known = ("", ".json", ".jsonl", *files.VIDEO_ENDINGS, *STORAGE_ENDINGS, *IMAGE_SUFFIXES)
     if ending not in known:
         error(
             f"--output {output}: unknown ending {ending}; a folder, .jsonl, .mp4, .mcap, .db3, "
@@ -260,12 +266,12 @@ def _sinks(
         return [_lines(output, slots, stack)]
     if ending == ".json":
         return [_tusimple(output, rows, options.run_time, stack)]
-    if ending in outputs.VIDEO_ENDINGS:
+    if ending in files.VIDEO_ENDINGS:
         return [_video(output, source.rate, options.browser_video, stack)]
-    if ending in bags.STORAGE_ENDINGS:
+    if ending in STORAGE_ENDINGS:
         return [_bag(output, slots, projection, stack)]
     if ending in IMAGE_SUFFIXES:
-        return [lambda frame, road, _: outputs.write_image(output, _overlay(frame, road))]
+        return [lambda frame, road, _: files.write_image(output, _overlay(frame, road))]
     if _format(options) == "culane":
         return [lambda frame, road, _: _culane(output, frame, road)]
     if _format(options) == "bdd100k":
@@ -278,52 +284,52 @@ def _sinks(
         ]
     return [
         lines,
-        lambda frame, road, _: outputs.write_image(output / frame.name, _overlay(frame, road)),
+        lambda frame, road, _: files.write_image(output / frame.name, _overlay(frame, road)),
     ]
 
 
-def _overlay(frame: SourceFrame, road: Road) -> outputs.Image:
+def _overlay(frame: SourceFrame, road: Road) -> files.Image:
     return draw_lanes(frame.image, road.lanes, ego=road.ego)
 
 
 def _lines(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
-    add = stack.enter_context(outputs.writing_lines(path))
+    add = stack.enter_context(files.writing_lines(path))
     return lambda frame, road, _: add(
-        outputs.lane_record(frame.name, frame.stamp, road.lanes, slots, road.ego)
+        lines.lane_record(frame.name, frame.stamp, road.lanes, slots, road.ego)
     )
 
 
 def _video(path: Path, rate: float, for_browsers: bool, stack: ExitStack) -> Sink:
-    add = stack.enter_context(outputs.writing_video(path, rate, for_browsers=for_browsers))
+    add = stack.enter_context(files.writing_video(path, rate, for_browsers=for_browsers))
     return lambda frame, road, _: add(_overlay(frame, road))
 
 
 def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitStack) -> Sink:
-    bag = stack.enter_context(bags.writing_bag(path))
+    bag = stack.enter_context(writing.writing_bag(path))
     parameters = projection.parameters
     first = True
 
     def sink(frame: SourceFrame, road: Road, _: Detection) -> None:
         nonlocal first
         lanes, stamp = road.lanes, frame.stamp_ns
-        header = bags.header(stamp, frame.frame_id)
-        on_road = bags.header(stamp, parameters.base_frame)
-        is_ground = any(lane.ground is not None for lane in lanes.lanes)
+        header = MESSAGES.header(stamp, frame.frame_id)
+        on_road = MESSAGES.header(stamp, parameters.base_frame)
+        is_ground = any(lane.ground is not None for lane in lanes)
         if first:
             for transforms in projection.static_transforms(frame):
                 bag.write(TF_TOPIC, transforms, stamp)
             first = False
         messages = {
-            "lanes": bags.lane_array(
+            "lanes": MESSAGES.lane_array(
                 lanes, slots, header, parameters.base_frame if is_ground else ""
             ),
-            "existence": bags.lane_existence(lanes, header),
-            "markers": bags.markers(lanes, road.ego, on_road, parameters.marker_lifetime),
-            "points": bags.point_cloud(lanes, on_road),
-            "overlay/compressed": bags.jpeg(_overlay(frame, road), header),
+            "existence": MESSAGES.lane_existence(lanes, header),
+            "markers": MESSAGES.markers(lanes, road.ego, on_road, parameters.marker_lifetime),
+            "points": MESSAGES.point_cloud(lanes, on_road),
+            "overlay/compressed": MESSAGES.jpeg(_overlay(frame, road), header),
         }
         if road.ego is not None:
-            messages["ego_lane"] = bags.ego_lane(road.ego, on_road)
+            messages["ego_lane"] = MESSAGES.ego_lane(road.ego, on_road)
         for topic, message in messages.items():
             bag.write(f"{TOPICS}/{topic}", message, stamp)
         for topic, message in projection.messages(frame).items():
@@ -335,11 +341,11 @@ def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitSt
 def _tusimple(
     path: Path, rows: dict[str, list[float]], run_time: float | None, stack: ExitStack
 ) -> Sink:
-    add = stack.enter_context(outputs.writing_lines(path))
+    add = stack.enter_context(files.writing_lines(path))
 
     def sink(frame: SourceFrame, road: Road, detection: Detection) -> None:
         took = 1000 * detection.seconds if run_time is None else run_time
-        add(tusimple.to_record(road.lanes, frame.name, rows[frame.name], took))
+        add(tusimple_files.to_record(road.lanes, frame.name, rows[frame.name], took))
 
     return sink
 
@@ -349,9 +355,9 @@ def _mask(folder: Path, frame: SourceFrame, detection: Detection, layout: LaneLa
 
     assert detection.segmentation is not None
     mask = segmentation_to_image(detection.segmentation, layout, detection.lanes.image_size)
-    outputs.write_image((folder / frame.name).with_suffix(".png"), mask)
+    files.write_image((folder / frame.name).with_suffix(".png"), mask)
 
 
 def _culane(folder: Path, frame: SourceFrame, road: Road) -> None:
     path = folder / Path(frame.name).with_suffix(".lines.txt")
-    culane.write_lanes(path, road.lanes)
+    culane_files.write_lanes(path, road.lanes)

@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lane_sad_ros import outputs
+from lane_sad_ros import files
+from lane_sad_ros.arguments import count, parse_size, share, size_text
 from lane_sad_ros.cli import evaluate_bag
-from lane_sad_ros.cli.common import (
-    add_outputs,
-    check_outputs,
-    count,
-    input_errors,
-    parse_size,
-    progress_bar,
-    share,
-    size_text,
-)
-from lane_sad_ros.evaluation import bdd100k, benchmark_report, culane, tusimple
+from lane_sad_ros.cli.common import add_outputs, check_outputs, input_errors, progress_bar
+from lane_sad_ros.evaluation import bdd100k, culane, tusimple
 from lane_sad_ros.evaluation.parallel import all_cores
+from lane_sad_ros.formats import bdd100k as bdd100k_files
+from lane_sad_ros.formats import culane as culane_files
+from lane_sad_ros.formats import tusimple as tusimple_files
+from lane_sad_ros.reports import benchmarks
 
 
 def add_parser(commands: Any) -> None:
@@ -79,7 +75,7 @@ def add_parser(commands: Any) -> None:
         default=culane.IOU_THRESHOLD,
         help="what a match must exceed (default: %(default)s)",
     )
-    _add_image_size(score, "1640x590", culane.IMAGE_SIZE)
+    _add_image_size(score, "1640x590", culane_files.IMAGE_SIZE)
     _add_prediction_size(score)
     score.add_argument(
         "--exact",
@@ -172,20 +168,20 @@ def _tusimple(options: argparse.Namespace) -> int:
             "official script refuses such a file"
         )
     if truth_size or prediction_size:
-        truth_size = truth_size or tusimple.IMAGE_SIZE
+        truth_size = truth_size or tusimple_files.IMAGE_SIZE
         notes.append(
             f"taken as: truth on {size_text(truth_size)} images, predictions on "
             f"{size_text(prediction_size or truth_size)}; both scaled to "
-            f"{size_text(tusimple.IMAGE_SIZE)}, where the tolerance is "
+            f"{size_text(tusimple_files.IMAGE_SIZE)}, where the tolerance is "
             f"{tusimple.TOLERANCE:.0f} pixels"
         )
     _print(problems, notes)
     if options.json:
         figures = {"accuracy": result.accuracy, "fp": result.fp, "fn": result.fn}
-        outputs.write_json(options.json, figures)
+        files.write_json(options.json, figures)
     if options.report:
         about = _about(options, problems, notes, Path(options.truth).parent)
-        benchmark_report.write_tusimple_report(options.report, result, scored, about)
+        benchmarks.write_tusimple_report(options.report, result, scored, about)
     return 0
 
 
@@ -200,10 +196,10 @@ def _about(
     notes: Sequence[str],
     images: Path | None,
     **settings: str,
-) -> benchmark_report.About:
+) -> benchmarks.About:
     """images: folder of the images where the user names none."""
     compared = {"truth": str(options.truth), "predictions": str(options.predictions), **settings}
-    return benchmark_report.About(
+    return benchmarks.About(
         compared, _sentences(problems), _sentences(notes), options.images or images
     )
 
@@ -221,16 +217,18 @@ def _culane(options: argparse.Namespace) -> int:
         tolerance=culane.TOLERANCE_EXACT if options.exact else culane.TOLERANCE_OFFICIAL,
         prediction_size=options.prediction_size,
     )
-    scored: list[benchmark_report.CulaneImage] = []
+    scored: list[benchmarks.CulaneImage] = []
 
     def each(category: str, name: str, result: culane.Result) -> None:
-        scored.append(benchmark_report.CulaneImage(category, name, result.counts))
+        scored.append(benchmarks.CulaneImage(category, name, result.counts))
 
     with input_errors():
         lists: dict[str, Path] = (
-            culane.category_lists(options.categories) if options.categories else {"": options.list}
+            culane_files.category_lists(options.categories)
+            if options.categories
+            else {"": options.list}
         )
-        images = sum(1 for path in lists.values() for _ in culane.image_names(path))
+        images = sum(1 for path in lists.values() for _ in culane_files.image_names(path))
         with progress_bar(images) as progress:
             results = culane.evaluate_categories(
                 options.truth,
@@ -259,12 +257,12 @@ def _culane(options: argparse.Namespace) -> int:
         if absent
     ]
     notes = []
-    if rules.image_size != culane.IMAGE_SIZE or rules.prediction_size:
+    if rules.image_size != culane_files.IMAGE_SIZE or rules.prediction_size:
         notes.append(
             f"taken as: truth on {size_text(rules.image_size)} images, predictions on "
             f"{size_text(rules.prediction_size or rules.image_size)} and scaled to those of "
             f"the truth, lanes {rules.width} pixels wide there (the benchmark: "
-            f"{culane.LANE_WIDTH} on {size_text(culane.IMAGE_SIZE)})"
+            f"{culane.LANE_WIDTH} on {size_text(culane_files.IMAGE_SIZE)})"
         )
     _print(problems, notes)
     if options.json:
@@ -273,7 +271,7 @@ def _culane(options: argparse.Namespace) -> int:
             figures["categories"] = {
                 name: result.counts.figures() for name, result in results.items()
             }
-        outputs.write_json(options.json, figures)
+        files.write_json(options.json, figures)
     if options.report:
         truth, predictions = Path(options.truth), Path(options.predictions)
         about = _about(
@@ -284,7 +282,7 @@ def _culane(options: argparse.Namespace) -> int:
             lists=", ".join(map(str, lists.values())),
             matching="the best" if options.exact else "the official tool's",
         )
-        benchmark_report.write_culane_report(
+        benchmarks.write_culane_report(
             options.report, results, scored, rules, truth, predictions, about
         )
     return 0
@@ -317,7 +315,7 @@ def _bdd100k(options: argparse.Namespace) -> int:
     def each(name: Path, result: bdd100k.Result) -> None:
         scored.append((name, result))
 
-    with input_errors(), progress_bar(len(bdd100k.mask_names(options.truth))) as progress:
+    with input_errors(), progress_bar(len(bdd100k_files.mask_names(options.truth))) as progress:
         result = bdd100k.evaluate(
             options.truth,
             options.predictions,
@@ -340,11 +338,9 @@ def _bdd100k(options: argparse.Namespace) -> int:
         )
     _print(problems, notes)
     if options.json:
-        outputs.write_json(options.json, {"accuracy": result.accuracy, "iou": result.iou})
+        files.write_json(options.json, {"accuracy": result.accuracy, "iou": result.iou})
     if options.report:
         about = _about(options, problems, notes, None)
         truth, predictions = Path(options.truth), Path(options.predictions)
-        benchmark_report.write_bdd100k_report(
-            options.report, result, scored, truth, predictions, about
-        )
+        benchmarks.write_bdd100k_report(options.report, result, scored, truth, predictions, about)
     return 0

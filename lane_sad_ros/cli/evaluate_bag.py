@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import outputs
-from lane_sad_ros.bag_replay import TRUTH_TOPIC, images_of, replay_bag, replay_recording
+from lane_sad_ros import files
+from lane_sad_ros.arguments import count
 from lane_sad_ros.cli.common import (
     Problems,
     add_detector_options,
     add_outputs,
     check_outputs,
-    count,
     input_errors,
     make_detector,
 )
-from lane_sad_ros.evaluation.replay import FIRST_ROW, Replay, in_words, score
-from lane_sad_ros.evaluation.report import write_report
-from lane_sad_ros.road import RoadModel
+from lane_sad_ros.evaluation.offline import images_of, replay_bag, replay_recording
+from lane_sad_ros.evaluation.replay import Replay
+from lane_sad_ros.evaluation.scores import FIRST_ROW, in_words, score
+from lane_sad_ros.names import TRUTH_TOPIC
+from lane_sad_ros.reports.drive import write_report
+from lane_sad_ros.road.model import RoadModel
 
 if TYPE_CHECKING:
-    from lane_sad_ros.bags import Recorded
+    from lane_sad_ros.recordings.bags import Recorded
 
 _DESCRIPTION = """\
 The figures of TuSimple and CULane over a bag of images and true lanes, such as `lane_sad bag make`
@@ -93,7 +95,7 @@ def _bag(options: argparse.Namespace) -> int:
     print(in_words(scores, "in the detector"))
     if options.json:
         about = {"mode": replay.mode, "settings": replay.settings}
-        outputs.write_json(options.json, about | scores.figures())
+        files.write_json(options.json, about | scores.figures())
     if options.report:
         title, image = f"Lanes of {options.bag.name}", images_of(options.bag, replay)
         write_report(options.report, replay, scores, title=title, image=image)

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lane_sad_ros.cli.common import input_errors, parse_size, size_text
+from lane_sad_ros.arguments import parse_size, size_text
+from lane_sad_ros.cli.common import input_errors
 from lane_sad_ros.lanes import LAYOUTS
 
 

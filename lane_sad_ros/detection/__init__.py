@@ -2,7 +2,7 @@
 
 from lane_sad_ros.detection.detector import Detection, LaneDetector, segmentation_to_image
 from lane_sad_ros.detection.engines import ENGINES, DeviceError
-from lane_sad_ros.detection.preprocess import Frame
+from lane_sad_ros.frames import Frame
 
 __all__ = [
     "ENGINES",

@@ -17,7 +17,8 @@ from torch import nn
 
 from lane_sad_ros.detection.decode import RowPeaks, lanes_from_peaks
 from lane_sad_ros.detection.engines import find_device, make_engine
-from lane_sad_ros.detection.preprocess import Frame, Preprocessor
+from lane_sad_ros.detection.preprocess import Preprocessor
+from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
 from lane_sad_ros.network.weights import default_weights_path, load
 

@@ -29,8 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.evaluation.parallel import in_parts
-
-Mask = NDArray[np.bool_]
+from lane_sad_ros.formats.bdd100k import Mask, mask_names, read_mask
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,6 @@ def evaluate(
     return Result(accuracy / len(names), iou / len(names), len(names), absent, resized)
 
 
-def mask_names(folder: str | os.PathLike[str]) -> list[Path]:
-    """The PNG files in a folder and the folders within, relative to it, in order."""
-    return sorted(path.relative_to(folder) for path in Path(folder).rglob("*.png"))
-
-
 def _score_files(
     truth_folder: Path, predictions_folder: Path, names: Sequence[Path]
 ) -> list[tuple[Path, Result]]:
@@ -147,11 +141,3 @@ def prediction_of(path: Path, truth: Mask) -> Prediction:
     size = truth.shape[::-1]
     pixels = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     return Prediction(pixels.astype(bool), absent=False, resized=True)
-
-
-def read_mask(path: Path) -> Mask:
-    """H×W, true where any channel is not 0. Raises ValueError where the file is not an image."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if pixels is None:
-        raise ValueError(f"{path}: not an image; a mask as PNG is needed")
-    return np.asarray(pixels.any(axis=2))

@@ -18,8 +18,7 @@ What surprises in the official rules, and is kept:
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.evaluation.parallel import in_parts
-from lane_sad_ros.files import replacing
-from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.formats.culane import (
+    IMAGE_SIZE,
+    Points,
+    image_names,
+    lanes_if_present,
+    lines_file,
+)
 
-IMAGE_SIZE = (1640, 590)
 LANE_WIDTH = 30  # pixels
 IOU_THRESHOLD = 0.5
 TOLERANCE_OFFICIAL = 1e-2
@@ -54,8 +57,6 @@ PAPER = {
     "night": 66.0,
     "total": 70.8,
 }
-
-Points = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -220,73 +221,6 @@ def evaluate_categories(
     return results
 
 
-def category_lists(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
-    """The list files by category: `test4_noline.txt` holds the images of "noline".
-
-    paths: list files, and folders of them such as CULane's `list/test_split`.
-    Raises ValueError where there is none or two have the same name.
-    """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        files += sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{', '.join(map(str, paths))}: no list of a category (*.txt) in there")
-    lists: dict[str, Path] = {}
-    for file in files:
-        category = re.sub(r"^test\d+_", "", file.stem)
-        if category in lists:
-            raise ValueError(f"{file}: category {category} is that of {lists[category]} already")
-        lists[category] = file
-    return lists
-
-
-def image_names(list_path: str | os.PathLike[str]) -> Iterator[str]:
-    """The images of a list file: the first word of each line that has one."""
-    try:
-        with Path(list_path).open(encoding="utf-8") as file:
-            for line in file:
-                if words := line.split(maxsplit=1):
-                    yield words[0]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{list_path}: not a text file ({error.reason})") from error
-
-
-def lines_file(name: str) -> Path:
-    """Where the lanes of an image are, in a folder of truth or predictions."""
-    return Path(name.lstrip("/")).with_suffix(".lines.txt")
-
-
-def read_lanes(path: str | os.PathLike[str]) -> list[Points]:
-    """The lanes of a `.lines.txt` file, N×2 (u, v) each; a blank line is a lane without points.
-
-    Raises ValueError naming file and line where one is not made of pairs of numbers.
-    """
-    lanes: list[NDArray[np.float32]] = []
-    for number, line in enumerate(_lines(Path(path)), start=1):
-        try:
-            values = np.array(line.split(), dtype=np.float64).astype(np.float32)
-        except ValueError as error:
-            raise ValueError(f"{path}:{number}: not numbers `u v u v ...` ({error})") from error
-        if len(values) % 2:
-            raise ValueError(f"{path}:{number}: {len(values)} numbers; u and v come in pairs")
-        lanes.append(values.reshape(-1, 2))
-    return lanes
-
-
-def write_lanes(path: str | os.PathLike[str], lanes: Lanes) -> None:
-    """Writes the lanes that have points, to a thousandth of a pixel.
-
-    The file is empty where there is none: the metric would take a blank line for a wrong lane.
-    """
-    lines = [
-        " ".join(f"{u:.3f} {v:.3f}" for u, v, _ in lane.points) + "\n"
-        for lane in lanes.lanes
-        if len(lane.points)
-    ]
-    with replacing(path) as partial:
-        partial.write_text("".join(lines), encoding="utf-8")
-
-
 def lane_ious(
     truth: Sequence[Points],
     prediction: Sequence[Points],
@@ -364,14 +298,6 @@ def matched(
     return pairs()
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error.reason})") from error
-    return lines[:-1] if not lines[-1] else lines
-
-
 def _score_files(
     truth_folder: Path, predictions_folder: Path, rules: Rules, named: Sequence[tuple[str, str]]
 ) -> list[tuple[str, str, Result]]:
@@ -386,11 +312,6 @@ def _score_files(
             (category, name, Result(counts, 1, int(truth is None), int(prediction is None)))
         )
     return results
-
-
-def lanes_if_present(path: Path) -> list[Points] | None:
-    """As `read_lanes`; None where there is no such file."""
-    return read_lanes(path) if path.is_file() else None
 
 
 @dataclass(frozen=True)

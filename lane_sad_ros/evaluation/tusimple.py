@@ -15,28 +15,30 @@ What surprises in the official rules, and is kept:
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import read_json_lines, replacing
-from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.formats.tusimple import (
+    ABSENT,
+    IMAGE_SIZE,
+    PREDICTION_FIELDS,
+    TRUTH_FIELDS,
+    interpolated,
+    is_numbers,
+    lane_matrix,
+    numbered_records,
+)
 
-IMAGE_SIZE = (1280, 720)
-ABSENT = -2
 TOLERANCE = 20.0  # pixels across the lane, widened by its slope
 MATCHED_ACCURACY = 0.85
 RUN_TIME_LIMIT = 200.0  # milliseconds
 EXTRA_LANES = 2
 _FAR_OFF = -100.0  # stands for "no point" in differences, as in the official script
-
-TRUTH_FIELDS = ("raw_file", "lanes", "h_samples")
-PREDICTION_FIELDS = ("raw_file", "lanes", "run_time")
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def right_shares(truth: Mapping[str, Any], prediction: Mapping[str, Any]) -> NDA
     rows = np.asarray(truth["h_samples"], dtype=np.float64)
     if not len(rows):
         raise ValueError("h_samples of the truth is empty")
-    true_lanes = _lane_matrix(truth["lanes"], len(rows), "true")
-    lanes = _lane_matrix(prediction["lanes"], len(rows), "predicted")
+    true_lanes = lane_matrix(truth["lanes"], len(rows), "true")
+    lanes = lane_matrix(prediction["lanes"], len(rows), "predicted")
     tolerances = TOLERANCE / np.cos([_angle(lane, rows) for lane in true_lanes])
     # Axes: true lane, predicted lane, row.
     distances = np.abs(_far_off(lanes)[None] - _far_off(true_lanes)[:, None])
@@ -141,7 +143,7 @@ def evaluate(
     truth_size = image_size or IMAGE_SIZE
     scaled = image_size is not None or prediction_size is not None
     truths: dict[str, Mapping[str, Any]] = {}
-    for line, record in _numbered_records(truth_path, TRUTH_FIELDS):
+    for line, record in numbered_records(truth_path, TRUTH_FIELDS):
         if record["raw_file"] in truths:
             raise ValueError(f"{truth_path}:{line}: a second record of {record['raw_file']}")
         truths[record["raw_file"]] = _scaled_truth(record, truth_size) if scaled else record
@@ -155,7 +157,7 @@ def evaluate(
         if each:
             each(Scored(name, truths[name], record, *figures[name]))
 
-    for line, record in _numbered_records(predictions_path, PREDICTION_FIELDS):
+    for line, record in numbered_records(predictions_path, PREDICTION_FIELDS):
         name = record["raw_file"]
         if name not in truths:
             raise ValueError(
@@ -184,104 +186,6 @@ def evaluate(
     return Result(float(accuracy), float(fp), float(fn), len(truths), len(missing))
 
 
-def read_records(
-    path: str | os.PathLike[str], fields: Sequence[str] = TRUTH_FIELDS
-) -> list[dict[str, Any]]:
-    """The records of a label or prediction file, each with at least `fields`; blank lines skipped.
-
-    Raises ValueError naming file and line where one is not JSON, lacks a field or holds lanes that
-    do not fit its own `h_samples`; OSError where the file cannot be read.
-    """
-    return [record for _, record in _numbered_records(path, fields)]
-
-
-def lanes_of(record: dict[str, Any]) -> list[NDArray[np.float32]]:
-    """The lanes of a record that have two points or more, as polylines in its image's pixels."""
-    rows = np.asarray(record["h_samples"], np.float32)
-    lanes = []
-    for columns in record["lanes"]:
-        lane = np.stack([np.asarray(columns, np.float32), rows], axis=1)
-        lane = lane[lane[:, 0] >= 0]
-        if len(lane) >= 2:
-            lanes.append(lane)
-    return lanes
-
-
-def to_record(
-    lanes: Lanes, raw_file: str, h_samples: Sequence[float], run_time_ms: float
-) -> dict[str, Any]:
-    """The prediction record of one image.
-
-    h_samples: rows in pixels of the same image as `lanes`. run_time_ms: of the whole image in
-    milliseconds; the metric fails images above 200. Points are interpolated linearly to the rows,
-    to a hundredth of a pixel; a row beyond a lane's ends or outside the image is absent. Lanes
-    without a point at any row are left out.
-    """
-    rows = np.asarray(h_samples, dtype=np.float64)
-    sampled = (_at_rows(lane, rows, lanes.image_size[0]) for lane in lanes.present)
-    return {
-        "raw_file": raw_file,
-        "lanes": [us for us in sampled if any(u >= 0 for u in us)],
-        "run_time": round(run_time_ms, 3),
-    }
-
-
-def write_predictions(path: str | os.PathLike[str], records: Iterable[Mapping[str, Any]]) -> None:
-    """Writes records of `to_record`, one per line; the file appears when it is complete."""
-    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in records)
-
-
-def _numbered_records(
-    path: str | os.PathLike[str], fields: Sequence[str]
-) -> list[tuple[int, dict[str, Any]]]:
-    """The records with their line numbers, counted from 1."""
-    records = []
-    for number, record in read_json_lines(path):
-        try:
-            _check(record, fields)
-        except ValueError as error:
-            raise ValueError(f"{path}:{number}: {error}") from error
-        records.append((number, record))
-    return records
-
-
-def _check(record: Mapping[str, Any], fields: Sequence[str]) -> None:
-    missing = [field for field in fields if field not in record]
-    if missing:
-        raise ValueError(f"the record lacks {', '.join(missing)}; it needs {', '.join(fields)}")
-    if "raw_file" in fields and not isinstance(record["raw_file"], str):
-        raise ValueError("raw_file must be a string")
-    if "run_time" in fields and not _is_number(record["run_time"]):
-        raise ValueError("run_time must be one number, milliseconds")
-    if "h_samples" in fields and not (_is_numbers(record["h_samples"]) and record["h_samples"]):
-        raise ValueError("h_samples must be a list of numbers, not empty")
-    if "lanes" in fields:
-        lanes = record["lanes"]
-        if not (isinstance(lanes, list) and all(_is_numbers(lane) for lane in lanes)):
-            raise ValueError("lanes must be a list of lists of numbers")
-        if "h_samples" in fields:
-            _lane_matrix(lanes, len(record["h_samples"]), "true")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_number(item) for item in value)
-
-
-def _lane_matrix(lanes: Sequence[Sequence[float]], rows: int, whose: str) -> NDArray[np.float64]:
-    """Lanes×rows."""
-    for index, lane in enumerate(lanes):
-        if len(lane) != rows:
-            raise ValueError(
-                f"{whose} lane {index} has {len(lane)} values where h_samples has {rows} rows"
-            )
-    return np.array(lanes, dtype=np.float64).reshape(len(lanes), rows)
-
-
 def _far_off(lanes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(lanes >= 0, lanes, _FAR_OFF)
 
@@ -297,26 +201,6 @@ def _angle(lane: NDArray[np.float64], rows: NDArray[np.float64]) -> float:
     return float(np.arctan(slope[0]))
 
 
-def _at_rows(lane: Lane, rows: NDArray[np.float64], width: int) -> list[float]:
-    """The lane's u at each row, `ABSENT` beyond its ends and outside the image."""
-    us, vs = lane.points[:, :2].astype(np.float64).T
-    sampled = _interpolated(us, vs, rows)
-    return [round(max(float(u), 0.0), 2) if -0.5 <= u < width - 0.5 else ABSENT for u in sampled]
-
-
-def _interpolated(
-    us: NDArray[np.float64], vs: NDArray[np.float64], rows: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """u at each row of the line through points in any order, nan beyond its ends."""
-    if not len(us):
-        return np.full(len(rows), np.nan)
-    order = np.argsort(vs, kind="stable")
-    us, vs = us[order], vs[order]
-    # Half a pixel: rows of a scaled image come back from float arithmetic.
-    within = (rows >= vs[0] - 0.5) & (rows <= vs[-1] + 0.5)
-    return np.where(within, np.interp(rows, vs, us), np.nan)
-
-
 def _scaled(values: Any, from_side: int, to_side: int) -> NDArray[np.float64]:
     """Coordinates on an image of another side, pixel centres being whole numbers."""
     return (np.asarray(values, dtype=np.float64) + 0.5) * (to_side / from_side) - 0.5
@@ -329,7 +213,7 @@ def _scaled_us(lane: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _scaled_truth(record: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    lanes = _lane_matrix(record["lanes"], len(record["h_samples"]), "true")
+    lanes = lane_matrix(record["lanes"], len(record["h_samples"]), "true")
     return {
         "lanes": [_scaled_us(lane, size[0]) for lane in lanes],
         "h_samples": _scaled(record["h_samples"], size[1], IMAGE_SIZE[1]),
@@ -342,14 +226,14 @@ def _scaled_prediction(
     """rows: the truth's, on the official image."""
     own_rows = record.get("h_samples")
     if own_rows is None:
-        lanes = _lane_matrix(record["lanes"], len(rows), "predicted")
+        lanes = lane_matrix(record["lanes"], len(rows), "predicted")
         return {**record, "lanes": [_scaled_us(lane, size[0]) for lane in lanes]}
-    if not _is_numbers(own_rows):
+    if not is_numbers(own_rows):
         raise ValueError("h_samples must be a list of numbers")
     vs = _scaled(own_rows, size[1], IMAGE_SIZE[1])
     resampled = []
-    for lane in _lane_matrix(record["lanes"], len(own_rows), "predicted"):
+    for lane in lane_matrix(record["lanes"], len(own_rows), "predicted"):
         us = _scaled_us(lane, size[0])
-        sampled = _interpolated(us[lane >= 0], vs[lane >= 0], rows)
+        sampled = interpolated(us[lane >= 0], vs[lane >= 0], rows)
         resampled.append(np.where(np.isnan(sampled), float(ABSENT), sampled))
     return {**record, "lanes": resampled}

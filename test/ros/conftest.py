@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 
 from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import save_network
-from lane_sad_ros.ros.detector_node import LaneDetectorNode
+from lane_sad_ros.ros.detector.node import LaneDetectorNode
 
 
 @pytest.fixture(scope="session")

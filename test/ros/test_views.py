@@ -14,9 +14,9 @@ import pytest
 import yaml
 from harness import Client, wait_until
 
-from lane_sad_ros.messages import POINT
-from lane_sad_ros.ros.messages import message_class
-from lane_sad_ros.ros.parameters import Settings
+from lane_sad_ros.messages.lanes import POINT
+from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.types import message_class
 
 VIEWS = Path(__file__).parents[2] / "rviz"
 RVIZ = yaml.safe_load((VIEWS / "lanes.rviz").read_text())["Visualization Manager"]

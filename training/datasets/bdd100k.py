@@ -1,7 +1,7 @@
 """BDD100K lanes as the paper uses them: the centre lines of lane markings, one class of pixels.
 
 Source: arXiv 1908.00821, section 4.1: drawn 8 pixels wide for training and 2 pixels for testing on
-images of 1280×720. `lane_sad_ros.labels.bdd100k` says how centre lines are made of the labels.
+images of 1280×720. `lane_sad_ros.formats.bdd100k` says how centre lines are made of the labels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lane_sad_ros.files import replacing
-from lane_sad_ros.labels.bdd100k import IMAGE_SIZE, Border, borders_of, centre_lines, frames_of
+from lane_sad_ros.formats.bdd100k import IMAGE_SIZE, Border, borders_of, centre_lines, frames_of
+from training.datasets.drawing import draw_line
 from training.datasets.images import (
     Cache,
     LabelledImage,
@@ -29,7 +30,6 @@ from training.datasets.images import (
     resize_mask,
     scaled,
 )
-from training.datasets.labels import draw_line
 
 TRAIN_WIDTH = 8  # pixels of such an image
 TEST_WIDTH = 2

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.evaluation.culane import read_lanes
+from lane_sad_ros.formats.culane import read_lanes
 from training.datasets.images import (
     Cache,
     LabelledImage,

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import jpeg_size
 from lane_sad_ros.lanes import LaneLayout
-from lane_sad_ros.sources import jpeg_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_WIDTH = 640
@@ -29,7 +29,7 @@ class LabelledImage:
 
     image: uint8 H×W×3 BGR. lanes: float32 polylines N×2 of (u, v) in its pixels, N at least 2.
     slots: of each lane, where the data set itself says which, from left to right; None: by position
-    around the ego lane (`lane_sad_ros.labels.slots`).
+    around the ego lane (`lane_sad_ros.formats.slots`).
     classes: the data set's own class map, uint8 H×W of 0 (background) and 1 + slot, where it has
     one; it then goes before the lanes.
     """

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lane_sad_ros.evaluation.tusimple import lanes_of, read_records
+from lane_sad_ros.formats.tusimple import lanes_of, read_records
 from training.datasets.images import (
     Cache,
     LabelledImage,

@@ -1,1 +1,0 @@
-"""Labelled lanes as data sets have them."""

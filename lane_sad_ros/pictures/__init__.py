@@ -1,0 +1,1 @@
+"""Pictures for people: overlays, comparisons with the truth, the road from above."""

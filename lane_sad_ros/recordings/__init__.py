@@ -1,0 +1,1 @@
+"""Frames and messages out of recordings, and recordings written, without ROS."""

@@ -1,0 +1,89 @@
+"""Camera calibrations as files of ROS's camera_calibration, and as CameraInfo messages without ROS.
+
+Such a file is the YAML that camera_calibration writes and camera drivers load: image_width,
+image_height, camera_matrix (rows, cols, data), distortion_model, distortion_coefficients,
+and maybe rectification_matrix and projection_matrix.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from lane_sad_ros.recordings import bags
+from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.road.camera import CalibrationError, CameraModel
+
+_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+
+
+def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) -> Any:
+    """The sensor_msgs/CameraInfo, of `bags.types()`, that a calibration file describes.
+
+    header: of the message; by default an empty one.
+    Raises CalibrationError that names the file, what is wrong with it and what would be right.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CalibrationError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise CalibrationError(f"{path}: not YAML ({reason})") from error
+    try:
+        camera = CameraModel(
+            int(values["image_width"]),
+            int(values["image_height"]),
+            _matrix(values, "camera_matrix").reshape(3, 3),
+            str(values.get("distortion_model") or "plumb_bob"),
+            tuple(_matrix(values, "distortion_coefficients").tolist()),
+        )
+        rectified = {
+            name: _matrix(values, key)
+            for name, key in (("r", "rectification_matrix"), ("p", "projection_matrix"))
+            if key in values
+        }
+        return MESSAGES.camera_info(camera, header or MESSAGES.header(0, ""), **rectified)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        missing = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CalibrationError(
+            f"{path}: not a file of camera_calibration ({missing}); it needs image_width, "
+            "image_height, camera_matrix and distortion_coefficients, each matrix with its data"
+        ) from error
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """The topic beside the images, raw or compressed, where ROS has their camera_info."""
+    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+
+
+def recorded_camera_info(path: str | os.PathLike[str], image_topic: str) -> tuple[str, Any] | None:
+    """The camera_info topic of a bag that belongs to an image topic, and its first message.
+
+    That is the one beside the images, as everywhere in ROS, else the only one of the bag; None
+    where there is none. Raises BagError.
+    """
+    beside = camera_info_topic(image_topic)
+    known = [topic for topic in bags.topics(path) if topic.type == _INFO_TYPE and topic.count]
+    fitting = [topic for topic in known if topic.name == beside] or known
+    if len(fitting) != 1:
+        return None
+    (name,) = (topic.name for topic in fitting)
+    message = next(bags.recorded(path, [name]))
+    return name, typestore().deserialize_cdr(message.data, _INFO_TYPE)
+
+
+def _matrix(values: dict[str, Any], name: str) -> NDArray[np.float64]:
+    """The numbers of a matrix, row by row."""
+    sizes = {"camera_matrix": 9, "rectification_matrix": 9, "projection_matrix": 12}
+    data = np.array(values[name]["data"], np.float64).ravel()
+    if name in sizes and len(data) != sizes[name]:
+        raise ValueError(f"{name} has {len(data)} numbers, not {sizes[name]}")
+    return data

@@ -1,0 +1,224 @@
+"""How the frames of a video, a folder or a bag are taken to the road, without ROS.
+
+As for the node: the camera is what camera_info says, and its mounting what the parameters
+camera_height, camera_pitch, ... say or else the transforms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from lane_sad_ros.messages.lanes import MARKER_LIFETIME
+from lane_sad_ros.names import BASE_FRAME, CAMERA_FRAME, INFO_TOPIC, TF_TOPIC
+from lane_sad_ros.recordings import bags
+from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
+from lane_sad_ros.recordings.sources import FrameSource, SourceFrame
+from lane_sad_ros.recordings.types import MESSAGES, BagError, typestore
+from lane_sad_ros.road.camera import CalibrationError, CameraModel
+from lane_sad_ros.road.ground import MAX_RANGE, GroundProjector, Mounting
+
+
+@dataclass(frozen=True)
+class RoadParameters:
+    """The parameters of the node that are about the road; `ros/parameters.py` describes them."""
+
+    base_frame: str = BASE_FRAME
+    camera_height: float = 0.0
+    camera_pitch: float = 0.0
+    camera_roll: float = 0.0
+    camera_yaw: float = 0.0
+    camera_x: float = 0.0
+    camera_y: float = 0.0
+    ground_range: float = MAX_RANGE
+    marker_lifetime: float = MARKER_LIFETIME
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> RoadParameters:
+        """Those in a parameter file of the node, such as `lane_sad calibrate` writes.
+
+        Raises CalibrationError that names the file and what is wrong with it.
+        """
+        try:
+            nodes = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            given = {
+                name: value
+                for node in nodes.values()
+                for name, value in node["ros__parameters"].items()
+            }
+        except OSError as error:
+            raise CalibrationError(f"{path}: cannot be read ({error.strerror})") from error
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError) as error:
+            raise CalibrationError(
+                f"{path}: not a parameter file of a node: /**: with ros__parameters: below it"
+            ) from error
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if field.name not in given:
+                continue
+            value, kind = given[field.name], type(field.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise CalibrationError(
+                    f"{path}: {field.name} is {value!r}, not like {field.default}"
+                )
+            values[field.name] = kind(value)
+        return cls(**values)
+
+    @property
+    def mounting(self) -> Mounting | None:
+        """How the camera is mounted, where the parameters say so."""
+        if not self.camera_height > 0:
+            return None
+        return Mounting.from_angles(
+            self.camera_height,
+            self.camera_roll,
+            self.camera_pitch,
+            self.camera_yaw,
+            self.camera_x,
+            self.camera_y,
+        )
+
+
+class Projection:
+    """Gives the projector for each frame of a source.
+
+    parameters: in use. info, info_topic: CameraInfo of the camera, of `bags.types()`, or None; the
+    topic that it is of. note: why frames stay in pixels, where the source says less than it
+    should. transforms: the messages of TF_TOPIC that were used.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        camera_info: str | None = None,
+        params_file: str | None = None,
+    ) -> None:
+        """camera_info: a file of camera_calibration. params_file: see RoadParameters.from_file.
+
+        Without them a bag may say all of it. Raises CalibrationError where one of the files cannot
+        be used or is not enough, BagError for a bag that cannot be read.
+        """
+        self.parameters = RoadParameters.from_file(params_file) if params_file else RoadParameters()
+        self.info, self.info_topic = None, INFO_TOPIC
+        self.transforms: list[Any] = []
+        self.note = ""
+        self._asked = bool(camera_info) or self.parameters.mounting is not None
+        self._tree = _Tree()
+        self._made: dict[tuple[tuple[int, int], str], GroundProjector | None] = {}
+        if source.topic:
+            found = recorded_camera_info(source.path, source.topic)
+            if found is not None:
+                self.info_topic, self.info = found
+            if self.parameters.mounting is None:
+                with suppress(BagError):  # of a bag that was cut short; its images will tell
+                    for message in bags.recorded(source.path, [TF_TOPIC]):
+                        self.transforms.append(
+                            typestore().deserialize_cdr(message.data, "tf2_msgs/msg/TFMessage")
+                        )
+                        self._tree.add(self.transforms[-1])
+        if camera_info:
+            self.info = read_camera_info(camera_info)
+        if self._asked and self.info is None:
+            raise CalibrationError(
+                f"{source.path}: does not say what its camera sees, so that camera_height alone "
+                "does not lead to the road; name a file of camera_calibration (--camera-info YAML)"
+            )
+
+    def projector(self, frame: SourceFrame) -> GroundProjector | None:
+        """For this frame; None where it stays in pixels, see `note`.
+
+        Raises CalibrationError where the calibration that was asked for is none for this frame.
+        """
+        size = frame.image.shape[1], frame.image.shape[0]
+        key = size, frame.frame_id
+        if key not in self._made:
+            try:
+                self._made[key] = self._make(size, frame.frame_id)
+            except CalibrationError as error:
+                if self._asked:
+                    raise
+                self.note = self.note or str(error)
+                self._made[key] = None
+        return self._made[key]
+
+    def messages(self, frame: SourceFrame) -> dict[str, Any]:
+        """What a bag of this frame's lanes needs to be understood, by topic: its camera_info."""
+        if self.info is None:
+            return {}
+        header = MESSAGES.header(frame.stamp_ns, frame.frame_id or CAMERA_FRAME)
+        return {self.info_topic: dataclasses.replace(self.info, header=header)}
+
+    def static_transforms(self, frame: SourceFrame) -> list[Any]:
+        """The transforms of such a bag, for TF_TOPIC."""
+        mounting = self.parameters.mounting
+        if mounting is None:
+            return self.transforms
+        child = frame.frame_id or CAMERA_FRAME
+        return [MESSAGES.transform(mounting, self.parameters.base_frame, child, frame.stamp_ns)]
+
+    def _make(self, size: tuple[int, int], frame_id: str) -> GroundProjector | None:
+        if self.info is None:
+            return None
+        camera = CameraModel.from_info(self.info, size)
+        parameters = self.parameters
+        mounting = parameters.mounting or self._tree.pose(frame_id, parameters.base_frame)
+        if mounting is None:
+            if not self._asked and not self.transforms:
+                return None
+            raise CalibrationError(
+                "how the camera is mounted is not known: no static transform leads from "
+                f"{frame_id or 'its frame, which has no name,'} to {parameters.base_frame}, and no "
+                "camera_height is given (--params-file YAML, such as lane_sad calibrate writes)"
+            )
+        projector = GroundProjector(camera, mounting, max_range=parameters.ground_range)
+        if not projector.sees_road:
+            raise CalibrationError(
+                f"the camera sees no road within {parameters.ground_range:g} m: it looks above the "
+                "horizon. Pitch is positive downwards, and a camera's frame is the optical one"
+            )
+        return projector
+
+
+class _Tree:
+    """Static transforms, each of a frame in its parent."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, tuple[str, Mounting]] = {}
+
+    def add(self, message: Any) -> None:
+        """The transforms of a TFMessage; later ones of a frame replace earlier ones."""
+        for stamped in message.transforms:
+            t, q = stamped.transform.translation, stamped.transform.rotation
+            pose = Mounting.from_transform((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+            parent = stamped.header.frame_id.lstrip("/")
+            self._parents[stamped.child_frame_id.lstrip("/")] = parent, pose
+
+    def pose(self, frame: str, base: str) -> Mounting | None:
+        """The pose of `frame` in `base`; None where they are not connected."""
+        there, here = self._up(frame), self._up(base)
+        common = next((name for name in there if name in here), None)
+        if common is None:
+            return None
+        (rotation, position), (turn, shift) = there[common], here[common]
+        return Mounting(turn.T @ rotation, turn.T @ (position - shift))
+
+    def _up(self, frame: str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """The rotation and position of a frame in itself and each of its ancestors, upwards."""
+        rotation: NDArray[np.float64] = np.eye(3)
+        position: NDArray[np.float64] = np.zeros(3)
+        found = {frame: (rotation, position)}
+        while frame in self._parents:
+            frame, pose = self._parents[frame]
+            if frame in found:
+                break  # a loop: not a tree
+            rotation, position = pose.rotation @ rotation, pose.rotation @ position + pose.position
+            found[frame] = rotation, position
+        return found

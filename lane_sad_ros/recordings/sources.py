@@ -1,0 +1,238 @@
+"""Frames out of an image, a folder of images, a video or a bag."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros.files import SourceError, read_image
+from lane_sad_ros.recordings import bags
+from lane_sad_ros.recordings.types import BagError
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
+IMAGE_RATE = 20.0
+"""Hz. What images are stamped with that say nothing of time: TuSimple's camera rate."""
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One frame of a source.
+
+    stamp_ns: nanoseconds, of the message header in a bag, otherwise from the start of the source.
+    name: a path relative to the folder, or the frame's number from 0, six digits.
+    image: H×W×3 uint8 BGR.
+    frame_id: of the camera; empty where the source does not say.
+    """
+
+    stamp_ns: int
+    name: str
+    image: Image
+    frame_id: str = ""
+
+    @property
+    def stamp(self) -> float:
+        """The stamp in seconds."""
+        return self.stamp_ns * 1e-9
+
+
+class FrameSource(ABC):
+    """Frames in order of time. Iterating starts at the first frame each time.
+
+    path: what was opened.
+    kind: "image", "folder", "video" or "bag".
+    count: how many frames there should be; None where the file does not tell.
+    rate: frames per second, as far as the source tells.
+    topic: of the images in a bag; empty elsewhere.
+    on_bad: is called with one line for each frame that cannot be read, which is then left out;
+        without it the line is raised as a SourceError.
+    """
+
+    kind: str
+    topic = ""
+
+    def __init__(
+        self, path: Path, count: int | None, rate: float, on_bad: Callable[[str], None] | None
+    ) -> None:
+        self.path = path
+        self.count = count
+        self.rate = rate
+        self._on_bad = on_bad
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[SourceFrame]: ...
+
+    def _bad(self, line: str) -> None:
+        if self._on_bad is None:
+            raise SourceError(line)
+        self._on_bad(line)
+
+
+def open_frames(
+    path: str | os.PathLike[str],
+    *,
+    topic: str | None = None,
+    rate: float = IMAGE_RATE,
+    on_bad: Callable[[str], None] | None = None,
+) -> FrameSource:
+    """The frames of an image, a folder of images, a video or a bag.
+
+    topic: the image topic of a bag; needed only where it has several.
+    rate: Hz, gives the images of a folder their stamps.
+    on_bad: see FrameSource.
+    Raises SourceError if there is nothing to read at `path`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise SourceError(
+            f"{path}: no such file or folder; an image, a folder of images, a video or a bag is "
+            "needed"
+        )
+    if bags.is_bag(path):
+        try:
+            return _Bag(path, topic, on_bad)
+        except BagError as error:
+            raise SourceError(str(error)) from error
+    if topic is not None:
+        raise SourceError(f"{path}: not a bag, so it has no topic {topic}")
+    if path.is_dir():
+        return image_files(path, image_names(path), rate=rate, on_bad=on_bad)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return _Images(path, path.parent, [path.name], rate, on_bad)
+    return _Video(path, on_bad)
+
+
+def image_files(
+    folder: Path,
+    names: Sequence[str],
+    *,
+    rate: float = IMAGE_RATE,
+    on_bad: Callable[[str], None] | None = None,
+) -> FrameSource:
+    """The images with these names, relative to a folder, in this order; see `open_frames`."""
+    return _Images(folder, folder, names, rate, on_bad)
+
+
+class _Images(FrameSource):
+    def __init__(
+        self,
+        path: Path,
+        folder: Path,
+        names: Sequence[str],
+        rate: float,
+        on_bad: Callable[[str], None] | None,
+    ) -> None:
+        super().__init__(path, len(names), rate, on_bad)
+        self.kind = "folder" if path.is_dir() else "image"
+        self._folder = folder
+        self._names = names
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        for index, name in enumerate(self._names):
+            try:
+                image = read_image(self._folder / name)
+            except SourceError as error:
+                self._bad(str(error))
+                continue
+            yield SourceFrame(round(index * 1e9 / self.rate), name, image)
+
+
+class _Video(FrameSource):
+    kind = "video"
+
+    def __init__(self, path: Path, on_bad: Callable[[str], None] | None) -> None:
+        capture = self._open(path)
+        count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        super().__init__(path, count if count > 0 else None, rate if rate > 0 else 25.0, on_bad)
+
+    @staticmethod
+    def _open(path: Path) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            kinds = "an image" if path.suffix.lower() not in VIDEO_SUFFIXES else "a whole video"
+            raise SourceError(
+                f"{path}: not {kinds}, nor anything else that can be read here; needed is an image "
+                f"({', '.join(IMAGE_SUFFIXES[:3])} ...), a folder of images, a video "
+                f"({', '.join(VIDEO_SUFFIXES[:3])} ...) or a bag ({', '.join(bags.BAG_SUFFIXES)})"
+            )
+        return capture
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        capture = self._open(self.path)
+        index, last = 0, -1
+        try:
+            while True:
+                found, image = capture.read()
+                if not found:
+                    break
+                stamp_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+                if stamp_ns <= last:  # a container without times
+                    stamp_ns = last + round(1e9 / self.rate) if index else 0
+                yield SourceFrame(stamp_ns, f"{index:06d}", np.asarray(image, np.uint8))
+                index, last = index + 1, stamp_ns
+        finally:
+            capture.release()
+        # The count that a container gives is off by one or two at times.
+        if self.count is not None and index < self.count - 2:
+            self._bad(f"{self.path}: ends after {index} of {self.count} frames; it is cut short")
+
+
+class _Bag(FrameSource):
+    kind = "bag"
+
+    def __init__(self, path: Path, topic: str | None, on_bad: Callable[[str], None] | None) -> None:
+        self._messages = bags.ImageTopic(path, topic)
+        super().__init__(path, self._messages.count, self._messages.rate, on_bad)
+        self.topic = self._messages.topic
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        from lane_sad_ros.messages.images import (
+            bgr_from_frame,
+            frame_from_compressed,
+            frame_from_image,
+        )
+
+        is_raw = self._messages.type == bags.IMAGE_TYPES[0]
+        convert = frame_from_image if is_raw else frame_from_compressed
+        try:
+            for index, recorded in enumerate(self._messages.raw()):
+                try:
+                    message = self._messages.parse(recorded)
+                    image = bgr_from_frame(convert(message))
+                except ValueError as error:
+                    self._bad(f"{self.path}: {self._messages.topic} message {index}: {error}")
+                    continue
+                stamp_ns = recorded.stamp_ns
+                yield SourceFrame(stamp_ns, f"{index:06d}", image, message.header.frame_id)
+        except BagError as error:
+            self._bad(str(error))
+
+
+def image_names(folder: Path) -> list[str]:
+    """The names of the images in a folder, in order. Raises SourceError if it has none."""
+    names = sorted(
+        (file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
+        key=_natural,
+    )
+    if not names:
+        raise SourceError(
+            f"{folder}: no image in this folder; looked for {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return names
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which 2.jpg comes before 10.jpg."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,77 @@
+"""Bags written without ROS; a bag appears when it is complete."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rosbags.interfaces import (
+    Connection,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import Writer
+
+from lane_sad_ros.recordings.types import STORAGE, BagError, storage_files, typestore
+
+_NO_TIME = QosTime(0, 0)
+
+_LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    _NO_TIME,
+    _NO_TIME,
+    QosLiveliness.AUTOMATIC,
+    _NO_TIME,
+    False,
+)
+
+_QOS = {"/tf_static": (_LATCHED,)}  # who comes late needs it too
+
+
+class BagWriter:
+    """Adds messages to a bag that `writing_bag` has opened."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._connections: dict[str, Connection] = {}
+
+    def write(self, topic: str, message: Any, time_ns: int) -> None:
+        """Adds a message made of a class of `typestore()`; time_ns is that of its recording."""
+        name = message.__msgtype__
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, name, typestore=typestore(), offered_qos_profiles=_QOS.get(topic, ())
+            )
+        data = typestore().serialize_cdr(message, name)
+        self._writer.write(self._connections[topic], time_ns, data)
+
+
+@contextmanager
+def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
+    """Writes one .mcap or .db3 file, which appears under its name when the block has ended.
+
+    Where the block raises, nothing is left of it. Raises BagError for another ending.
+    """
+    path = Path(path)
+    if path.suffix not in STORAGE:
+        raise BagError(f"{path}: a bag to write must end in .mcap or .db3")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # rosbags makes a folder with one storage file in it; the file alone is a bag as well.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        bag = Path(folder, "bag")
+        plugin = STORAGE[path.suffix]
+        with Writer(bag, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
+            yield BagWriter(writer)
+        (written,) = storage_files(bag)
+        os.replace(written, path)

@@ -1,0 +1,1 @@
+"""From the lanes of single images to the road: lanes over time, on the ground, the ego lane."""

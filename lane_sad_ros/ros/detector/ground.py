@@ -1,0 +1,181 @@
+"""Where the pixels of one camera of a node lie on the road: camera_info, and how it is mounted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from lane_sad_ros.road.camera import CalibrationError, CameraModel
+from lane_sad_ros.road.ground import GroundProjector, Mounting
+from lane_sad_ros.ros import qos
+from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.detector.transforms import Transforms, UnknownTransform
+
+_HELD = 5  # camera_infos in the queue; only the newest counts
+
+
+class NoGround(Exception):
+    """Pixels cannot be taken to the road; the text is one line for the user.
+
+    reason: a name for it. wanted: whether the user has asked for the road, so that this is a
+    problem and not a choice.
+    """
+
+    def __init__(self, reason: str, words: str, wanted: bool) -> None:
+        super().__init__(words)
+        self.reason = reason
+        self.wanted = wanted
+
+
+class Calibration:
+    """Gives the projector for each image of a camera, made anew only when something changes.
+
+    The camera is what the newest camera_info says. Its mounting is that of the parameters where
+    camera_height is above 0, else that of TF at the image's stamp (the newest one where TF is
+    behind).
+    """
+
+    def __init__(
+        self, node: LifecycleNode, topic: str, settings: Settings, transforms: Transforms
+    ) -> None:
+        self.topic = topic
+        self._node = node
+        self._settings = settings
+        self._transforms = transforms
+        self._info: tuple[object, CameraInfo] | None = None
+        self._seen: tuple[object, CameraModel | CalibrationError] | None = None
+        self._made: tuple[object, GroundProjector] | None = None
+        self._subscription: Any = None
+
+    def open(self) -> None:
+        """Subscribes to camera_info."""
+        self._info = self._made = None
+        self._subscription = self._node.create_subscription(
+            CameraInfo, self.topic, self._received, qos.image_qos("best_effort", _HELD)
+        )
+
+    def close(self) -> Any:
+        """Forgets the subscription and returns it, for the caller to destroy."""
+        subscription, self._subscription = self._subscription, None
+        return subscription
+
+    def apply(self, settings: Settings) -> None:
+        """Takes over the parameters."""
+        self._settings = settings
+
+    @property
+    def source(self) -> str:
+        """In words: where the calibration is taken from."""
+        if self._settings.camera_height > 0:
+            return f"{self.topic} and the parameters camera_height, camera_pitch, ..."
+        return f"{self.topic} and the transform to {self._settings.base_frame}"
+
+    def projector(self, header: Header, image_size: tuple[int, int]) -> GroundProjector:
+        """For an image of (width, height) `image_size` with this header. Raises NoGround."""
+        camera = self._camera(image_size)
+        key, mounting = self._mounting(header)
+        inputs = key, self._settings.ground_range
+        made = self._made
+        if made is not None and made[0] == inputs and made[1].camera is camera:
+            return made[1]
+        try:
+            projector = GroundProjector(camera, mounting, max_range=self._settings.ground_range)
+        except CalibrationError as error:
+            raise NoGround("bad_mounting", f"{self._whence()}: {error}", True) from error
+        if not projector.sees_road:
+            raise NoGround(
+                "no_road",
+                f"{self._whence()}: the camera sees no road within "
+                f"{self._settings.ground_range:g} m: it looks above the horizon. Pitch is positive "
+                "downwards, and a camera's frame in TF must be the optical one, z along the view",
+                True,
+            )
+        self._made = inputs, projector
+        return projector
+
+    def _received(self, message: CameraInfo) -> None:
+        roi = message.roi
+        key = (
+            message.width,
+            message.height,
+            message.distortion_model,
+            tuple(message.d),
+            tuple(message.k),
+            message.binning_x,
+            message.binning_y,
+            (roi.x_offset, roi.y_offset, roi.width, roi.height),
+        )
+        self._info = key, message
+
+    def _camera(self, image_size: tuple[int, int]) -> CameraModel:
+        info = self._info
+        if info is None:
+            raise self._problem(
+                "no_camera_info",
+                f"no camera_info on {self.topic}: lanes stay in pixels until the camera's driver "
+                "publishes its calibration there",
+            )
+        key, message = info
+        if self._seen is None or self._seen[0] != (key, image_size):
+            camera: CameraModel | CalibrationError
+            try:
+                camera = CameraModel.from_info(message, image_size)
+            except CalibrationError as error:
+                camera = error
+            self._seen = (key, image_size), camera
+        camera = self._seen[1]
+        if isinstance(camera, CalibrationError):
+            raise self._problem("bad_camera_info", f"{self.topic}: {camera}") from camera
+        return camera
+
+    def _mounting(self, header: Header) -> tuple[object, Mounting]:
+        """How the camera is mounted, and what tells one mounting from another."""
+        settings = self._settings
+        if settings.camera_height > 0:
+            values = (
+                settings.camera_height,
+                settings.camera_roll,
+                settings.camera_pitch,
+                settings.camera_yaw,
+                settings.camera_x,
+                settings.camera_y,
+            )
+            return values, Mounting.from_angles(*values)
+        hint = "lanes stay in pixels until the parameter camera_height says how high the camera is"
+        if not settings.use_tf:
+            raise self._problem("no_mounting", f"use_tf is off: {hint}")
+        frame = header.frame_id
+        if not frame:
+            raise self._problem(
+                "no_mounting", f"the images name no frame_id to look up in TF: {hint}"
+            )
+        try:
+            pose = self._transforms.pose(frame, settings.base_frame, Time.from_msg(header.stamp))
+        except UnknownTransform as error:
+            raise self._problem("no_mounting", f"{error}; {hint}, or TF knows it") from error
+        if pose.age > settings.stale_after:
+            raise NoGround(
+                "old_transform",
+                f"the newest transform from {frame} to {settings.base_frame} is {pose.age:.1f} s "
+                "from the image's stamp: are both of one clock?",
+                True,
+            )
+        try:
+            mounting = Mounting.from_transform(pose.translation, pose.quaternion)
+        except CalibrationError as error:
+            raise NoGround("bad_mounting", f"{self._whence()}: {error}", True) from error
+        return (pose.translation, pose.quaternion), mounting
+
+    def _problem(self, reason: str, words: str) -> NoGround:
+        """A part that is missing: a choice, unless the parameters ask for it or it was there."""
+        wanted = self._settings.camera_height > 0 or self._made is not None
+        return NoGround(reason, words, wanted)
+
+    def _whence(self) -> str:
+        if self._settings.camera_height > 0:
+            return "camera_height, camera_pitch, ..."
+        return f"the transform to {self._settings.base_frame}"

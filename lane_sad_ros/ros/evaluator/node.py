@@ -1,0 +1,130 @@
+"""The node `lane_evaluator`: how well a running detector answers a bag in simulated time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+
+from lane_sad_ros import files
+from lane_sad_ros.evaluation.offline import images_of
+from lane_sad_ros.evaluation.replay import Replay
+from lane_sad_ros.evaluation.scores import in_words, score
+from lane_sad_ros.formats import lines
+from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.reports.drive import write_report
+from lane_sad_ros.ros import declare, process
+from lane_sad_ros.ros.evaluator.live import LiveReplay
+from lane_sad_ros.ros.evaluator.parameters import Settings
+from lane_sad_ros.ros.playing.player import Pace
+from lane_sad_ros.ros.playing.session import SessionError
+
+_WRITING = 8.0  # seconds that a result in the making gets at the end; ros2 launch kills after ten
+
+
+class LaneEvaluatorNode(Node):
+    """Plays a bag to a detector that runs, or lets it be played, and leaves a report.
+
+    The work begins at once, in a thread of its own, and ends by calling `stop`. Then there are
+    replay: what was played and answered, if anything was. problems: what went wrong, a sentence
+    each. exit_code: 0 where nothing did. options: as for rclpy's Node.
+    Raises `settings.ParameterError` for a parameter that cannot be used.
+    """
+
+    def __init__(self, stop: process.Stop = lambda: None, **options: Any) -> None:
+        super().__init__("lane_evaluator", **options)
+        declare.declare(self, Settings)
+        self._settings = declare.read(self, Settings)
+        for line in declare.unknown_overrides(self, Settings, self._parameter_overrides):
+            self.get_logger().warning(line)
+        if not self._settings.bag:
+            raise declare.ParameterError("parameter bag: name the bag, as in -p bag:=drive.mcap")
+        if self._settings.pace == "step" and self._settings.player in ("ros2_bag", "external"):
+            raise declare.ParameterError(
+                f"parameter player: {self._settings.player} plays in real time only; set pace to "
+                "real_time"
+            )
+        if self._settings.exit_with_parent:
+            process.end_with_parent(self, stop)
+        self.exit_code = 1
+        self.problems: list[str] = []
+        self.replay: Replay | None = None
+        self._stop = stop
+        self._interrupted = False
+        self._pace = Pace(self._settings.rate if self._settings.pace == "real_time" else None)
+        self._thread = threading.Thread(target=self._work, name="evaluation", daemon=True)
+        self._thread.start()
+
+    @property
+    def node(self) -> Node:
+        """The node itself, for `process.run`."""
+        return self
+
+    def finish(self, timeout: float) -> bool:
+        """Ends playing and writes what was measured; false if that takes too long."""
+        self._interrupted = True
+        self._pace.end()
+        self._thread.join(max(timeout, _WRITING))
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        try:
+            # The report's pictures need it, and PyTorch, which comes with it, takes seconds to
+            # import: more than an interrupted evaluation has.
+            import lane_sad_ros.messages.images  # noqa: F401
+
+            live = LiveReplay(self, self._settings, self._pace, self._check)
+            self.replay = live.run()
+            if self.replay.frames:
+                self._leave(self.replay)
+            self.problems = live.problems
+            self.exit_code = int(bool(live.problems))
+        except (BagError, OSError, ImportError) as error:
+            self.problems = [str(error)]
+        finally:
+            for line in self.problems:
+                self.get_logger().error(line)
+            self._stop()
+
+    def _check(self) -> None:
+        if self._interrupted:
+            raise SessionError("interrupted")
+
+    def _leave(self, replay: Replay) -> None:
+        """Writes everything and prints the summary."""
+        folder = Path(self._settings.report).expanduser()
+        scores = score(replay, self._settings.first_row)
+        with files.writing_lines(folder / "lanes.jsonl") as add:
+            for frame in replay.frames:
+                if frame.prediction is not None:
+                    name, stamp = f"{frame.index:06d}", frame.stamp_ns * 1e-9
+                    add(lines.lane_record(name, stamp, frame.prediction, replay.slots))
+        path = Path(self._settings.bag).expanduser()
+        title = f"Lanes of {path.name}, {replay.mode}"
+        image = images_of(path, replay)
+        write_report(folder / "report.html", replay, scores, title=title, image=image)
+        print(in_words(scores, "from image to lanes"))
+        print(
+            f"played {replay.mode}: {scores.timing.late} late; left in {folder}{os.sep}", flush=True
+        )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until the bag is over, or SIGINT or SIGTERM.
+
+    The process ends with 0 where everything could be measured, 1 where not; wrong use returns 2.
+    """
+
+    def create(stop: process.Stop, arguments: list[str]) -> LaneEvaluatorNode:
+        process.no_arguments(arguments)
+        return LaneEvaluatorNode(stop)
+
+    return process.run("lane_evaluator", create, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A drive played to a running detector, and its answers gathered."""

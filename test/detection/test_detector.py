@@ -1,0 +1,255 @@
+"""`LaneDetector`: frames of any kind in, lanes in pixels of the original image out."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lane_sad_ros.detection import (
+    DeviceError,
+    Frame,
+    LaneDetector,
+    segmentation_to_image,
+)
+from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.network.weights import WeightsError, load
+
+# RGB of the paint that `PaintNetwork` takes for the lane of each slot.
+PAINT = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0))
+
+
+class PaintNetwork(nn.Module):
+    """A network whose answer is known: a pixel of a slot's paint belongs to that slot."""
+
+    def __init__(self, layout: LaneLayout, existence: bool = True) -> None:
+        super().__init__()
+        self.layout = layout
+        self.existence = existence
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        shape = (1, 3, 1, 1)
+        std, mean = torch.tensor(self.layout.std), torch.tensor(self.layout.mean)
+        lit = images * std.view(shape) + mean.view(shape) > 0.5
+        paints = torch.tensor(((0, 0, 0), *PAINT[: len(self.layout.slots)]), dtype=torch.bool)
+        painted = (lit[:, None] == paints.view(1, -1, 3, 1, 1)).all(dim=2)
+        segmentation = torch.where(painted, 20.0, -20.0)
+        if not self.existence:
+            return segmentation, None
+        return segmentation, torch.where(painted[:, 1:].any(dim=3).any(dim=2), 5.0, -5.0)
+
+
+def bgr(slot: int) -> tuple[int, int, int]:
+    red, green, blue = PAINT[slot]
+    return 255 * blue, 255 * green, 255 * red
+
+
+def road(size: tuple[int, int], lanes: dict[int, tuple[float, float]]) -> NDArray[np.uint8]:
+    """Black, with a wide line of each slot's paint from (u, bottom) to (u, row 0), u in shares."""
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    for slot, (bottom, top) in lanes.items():
+        ends = ((round(bottom * size[0]), size[1] - 1), (round(top * size[0]), 0))
+        cv2.line(image, *ends, bgr(slot), size[0] // 16)
+    return image
+
+
+@pytest.fixture
+def known(tiny_layout: LaneLayout) -> LaneDetector:
+    return LaneDetector(PaintNetwork(tiny_layout), tiny_layout, device="cpu")
+
+
+ROAD = {0: (0.1, 0.3), 1: (0.3, 0.4), 2: (0.7, 0.6)}
+
+
+@pytest.mark.parametrize("size", [(128, 96), (640, 480), (1000, 500), (90, 70)])
+def test_lanes_come_back_where_they_were_drawn(known: LaneDetector, size: tuple[int, int]) -> None:
+    lanes = known.detect([Frame(road(size, ROAD))])[0].lanes
+    assert lanes.image_size == size
+    assert [lane.exists for lane in lanes] == [True, True, True, False]
+    for slot, (bottom, top) in ROAD.items():
+        points = lanes[slot].points
+        assert points[0, 1] > 0.9 * size[1]
+        share = points[:, 1] / (size[1] - 1)
+        expected = (top + (bottom - top) * share) * size[0]
+        np.testing.assert_allclose(points[:, 0], expected, atol=0.012 * size[0])
+
+
+def test_flipped_image_gives_flipped_lanes(known: LaneDetector) -> None:
+    image = road((640, 480), ROAD)
+    swapped = np.zeros_like(image)
+    for slot in range(4):
+        swapped[(image == bgr(slot)).all(axis=2)] = bgr(3 - slot)
+    straight = known.detect([Frame(image)])[0].lanes
+    flipped = known.detect([Frame(swapped[:, ::-1])])[0].lanes
+    for lane in straight:
+        mirror = flipped[3 - lane.slot]
+        assert mirror.exists == lane.exists
+        np.testing.assert_allclose(639 - mirror.points[:, 0], lane.points[:, 0], atol=0.05)
+
+
+@pytest.mark.parametrize("existence", [True, False])
+def test_one_slot_for_all_lanes(tiny_layout: LaneLayout, existence: bool) -> None:
+    """Two classes, as for BDD100K: all lanes in the map, the clearest as points."""
+    layout = dataclasses.replace(tiny_layout, slots=("lane",))
+    detector = LaneDetector(PaintNetwork(layout, existence), layout, device="cpu")
+    image = road((640, 480), {0: (0.2, 0.3)})
+    cv2.line(image, (576, 479), (512, 0), bgr(0), 12)  # narrow, so that smoothing pales it
+    empty, both = detector.detect([Frame(np.zeros_like(image)), Frame(image)], segmentation=True)
+    (lane,) = empty.lanes
+    assert (lane.exists, len(lane.points)) == (False, 0)
+    assert lane.probability == pytest.approx(0.0, abs=0.01)
+    (lane,) = both.lanes
+    assert lane.exists
+    expected = lane.points[:, 2].mean() if not existence else 1 / (1 + np.exp(-5))
+    assert lane.probability == pytest.approx(float(expected), abs=1e-4)
+    share = lane.points[:, 1] / 479
+    np.testing.assert_allclose(lane.points[:, 0], (0.3 - 0.1 * share) * 640, atol=8)
+    assert both.segmentation is not None
+    full = segmentation_to_image(both.segmentation, layout, (640, 480))
+    assert full.max() == 1
+    assert full[479, 128] == full[479, 576] == 1
+
+
+@pytest.mark.parametrize("arch", ["enet_sad", "resnet18"])
+def test_batch_equals_single(make_weights: Callable[..., Path], arch: str) -> None:
+    detector = LaneDetector.from_weights(make_weights(arch=arch), device="cpu")
+    detector.set_thresholds(existence=0.0, point=0.0)
+    rng = np.random.default_rng(0)
+    frames = [
+        Frame(rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
+        for shape in ((96, 128), (200, 300), (480, 640))
+    ]
+    together = detector.detect(frames, segmentation=True)
+    for frame, detection in zip(frames, together, strict=True):
+        single = detector.detect([frame], segmentation=True)[0]
+        assert single.lanes.image_size == detection.lanes.image_size == frame.size
+        for a, b in zip(single.lanes, detection.lanes, strict=True):
+            assert a.exists == b.exists
+            assert a.probability == pytest.approx(b.probability, abs=1e-5)
+            np.testing.assert_allclose(a.points, b.points, atol=0.05)
+        assert (single.segmentation == detection.segmentation).mean() > 0.999
+
+
+def test_channel_order_grey_and_views(make_weights: Callable[..., Path]) -> None:
+    detector = LaneDetector.from_weights(make_weights(), device="cpu")
+    rng = np.random.default_rng(1)
+    padded = rng.integers(0, 256, (96, 140, 4), dtype=np.uint8)
+    view = padded[:, :128, :3]
+    read_only = view.copy()
+    read_only.flags.writeable = False
+
+    def existence(pixels: NDArray[np.uint8], order: str = "bgr") -> list[float]:
+        lanes = detector.detect([Frame(pixels, order)])[0].lanes
+        return [lane.probability for lane in lanes]
+
+    expected = existence(view.copy())
+    assert existence(view) == pytest.approx(expected, abs=1e-6)
+    assert existence(read_only) == pytest.approx(expected, abs=1e-6)
+    assert existence(view[..., ::-1], "rgb") == pytest.approx(expected, abs=1e-6)
+    assert existence(view, "rgb") != pytest.approx(expected, abs=1e-6)
+    grey = view[..., 0]
+    coloured = np.repeat(grey[..., None], 3, axis=2)
+    assert existence(grey) == pytest.approx(existence(coloured), abs=1e-6)
+
+
+def test_thresholds_change_at_run_time(known: LaneDetector) -> None:
+    frame = Frame(road((128, 96), ROAD))
+    known.set_thresholds(existence=0.999)
+    assert not known.detect([frame])[0].lanes.present
+    known.set_thresholds(existence=0.5)
+    assert len(known.detect([frame])[0].lanes.present) == 3
+    with pytest.raises(ValueError, match="point_threshold must lie in"):
+        known.set_thresholds(point=1.5)
+
+
+def test_segmentation_lies_on_the_image(known: LaneDetector) -> None:
+    image = road((256, 192), ROAD)
+    detection = known.detect([Frame(image)], segmentation=True)[0]
+    assert detection.segmentation is not None
+    full = segmentation_to_image(detection.segmentation, known.layout, (256, 192))
+    assert full.shape == (192, 256)
+    assert not full[:48].any()  # above the crop
+    for slot in ROAD:
+        drawn = (image[48:] == bgr(slot)).all(axis=2)
+        found = full[48:] == 1 + slot
+        assert (drawn & found).sum() / (drawn | found).sum() > 0.8
+
+
+def test_crop_can_be_replaced(tiny_layout: LaneLayout) -> None:
+    detector = LaneDetector(
+        PaintNetwork(tiny_layout), tiny_layout, device="cpu", crop=(0.0, 0.5, 1.0, 1.0)
+    )
+    lane = detector.detect([Frame(road((128, 96), ROAD))])[0].lanes[1]
+    assert lane.exists
+    assert lane.points[:, 1].min() >= 47
+    with pytest.raises(ValueError, match="shares of the image"):
+        LaneDetector(PaintNetwork(tiny_layout), tiny_layout, crop=(0.0, 0.9, 1.0, 0.5))
+
+
+def test_no_gradients_are_kept(make_weights: Callable[..., Path]) -> None:
+    network, layout, _ = load(make_weights())
+    detector = LaneDetector(network, layout, device="cpu")
+    kept: list[bool] = []
+    for module in network.modules():
+        module.register_forward_hook(
+            lambda _module, _inputs, output: kept.append(
+                any(part.requires_grad for part in output if isinstance(part, Tensor))
+            )
+        )
+    detector.detect([Frame(np.zeros((96, 128, 3), np.uint8))])
+    assert kept
+    assert not any(kept)
+
+
+def test_stages_are_timed(known: LaneDetector) -> None:
+    stages = known.detect([Frame(road((128, 96), ROAD))])[0].stages
+    assert list(stages) == ["preprocess", "network", "decode"]
+    assert all(seconds > 0 for seconds in stages.values())
+
+
+def test_no_frames_no_detections(known: LaneDetector) -> None:
+    assert known.detect([]) == []
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), "uint8"),
+        (np.zeros((4, 4, 2), np.uint8), "4x4x2"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+    ],
+)
+def test_bad_frames_are_refused(pixels: NDArray[np.uint8], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Frame(pixels)
+    with pytest.raises(ValueError, match="channel order"):
+        Frame(np.zeros((4, 4, 3), np.uint8), "hsv")
+
+
+def test_frame_too_small_for_the_crop(tiny_layout: LaneLayout) -> None:
+    detector = LaneDetector(
+        PaintNetwork(tiny_layout), tiny_layout, device="cpu", crop=(0.1, 0.1, 0.4, 0.4)
+    )
+    with pytest.raises(ValueError, match="too small for the crop"):
+        detector.detect([Frame(np.zeros((1, 1, 3), np.uint8))])
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "nonsense", "tpu"])
+def test_device_that_is_not_there(make_weights: Callable[..., Path], device: str) -> None:
+    with pytest.raises(DeviceError, match="this machine has .*cpu"):
+        LaneDetector.from_weights(make_weights(), device=device)
+
+
+def test_unknown_engine(make_weights: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match="engine 'warp' is not one of eager, compiled"):
+        LaneDetector.from_weights(make_weights(), device="cpu", engine="warp")
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.safetensors"):
+        LaneDetector.from_weights(tmp_path / "none.safetensors", device="cpu")

@@ -1,0 +1,112 @@
+"""Counts, rates, latencies and levels of one camera, at made-up times."""
+
+from __future__ import annotations
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from lane_sad_ros.ros.detector.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    WINDOW,
+    CameraMonitor,
+    Report,
+    Throttle,
+)
+
+
+def report(monitor: CameraMonitor, now: float, publishers: int = 1) -> Report:
+    return monitor.report(now, "/image", publishers, stale_after=2.0, hint="use a profile")
+
+
+def test_a_steady_camera_is_fine_and_its_rates_are_right():
+    monitor = CameraMonitor(100.0)
+    for index in range(1, 201):
+        now = 100.0 + index / 10
+        monitor.received(now)
+        if index % 2:
+            monitor.dropped()
+        else:
+            monitor.processed(now, lanes_found=2, batch=1)
+            monitor.took(now, {"total": 0.020 if index < 200 else 0.120})
+    result = report(monitor, 120.0)
+    assert (result.level, result.reasons) == (OK, [])
+    assert float(result.values["rate in [Hz]"]) == pytest.approx(10, abs=0.2)
+    assert float(result.values["rate out [Hz]"]) == pytest.approx(5, abs=0.2)
+    assert result.values["frames received"] == "200"
+    assert result.values["frames dropped"] == result.values["frames processed"] == "100"
+    assert result.values["total median [ms]"] == "20.00"
+    assert 20 < float(result.values["total 99th [ms]"]) <= 120
+    assert result.values["age of last frame [s]"] == "0.00"
+
+
+def test_rates_of_a_node_that_has_just_started_refer_to_its_age():
+    monitor = CameraMonitor(0.0)
+    for index in range(10):
+        monitor.received(0.1 * index)
+    assert report(monitor, 1.0).values["rate in [Hz]"] == "10.00"
+
+
+def test_a_camera_that_never_sent_and_one_that_stopped():
+    monitor = CameraMonitor(0.0)
+    assert report(monitor, 1.9).level == OK
+    silent = report(monitor, 2.1, publishers=0)
+    assert silent.level == WARN
+    assert silent.reasons == ["no frame yet: nobody publishes /image"]
+    monitor.received(3.0)
+    assert report(monitor, 4.9).level == OK
+    stopped = report(monitor, 5.5)
+    assert stopped.level == WARN
+    assert stopped.reasons[0].startswith("no frame for 2.5 s: 1 publisher(s)")
+
+
+def test_lost_frames_come_with_what_helps_and_are_forgotten_in_time():
+    monitor = CameraMonitor(0.0)
+    monitor.received(1.0)
+    monitor.lost(1.0, 7)
+    result = report(monitor, 1.5)
+    assert result.level == WARN
+    assert result.reasons == ["7 frame(s) lost on the way lately: use a profile"]
+    monitor.received(2.0 + WINDOW)
+    later = report(monitor, 2.0 + WINDOW)
+    assert (later.level, later.values["frames lost on the way"]) == (OK, "7")
+
+
+def test_the_worst_level_wins_and_every_reason_is_told():
+    monitor = CameraMonitor(0.0)
+    monitor.received(1.0)
+    monitor.bad(1.0, "short_data", "too short")
+    monitor.failed(1.0, "out of memory")
+    result = report(monitor, 1.5)
+    message = result.message("lane_detector: camera", "/image", "receiving")
+    assert message.level == DiagnosticStatus.ERROR
+    assert "1 frame(s) failed lately" in message.message
+    assert "1 bad frame(s) lately" in message.message
+    assert result.values["frames bad: short_data"] == "1"
+
+
+def test_a_publisher_that_cannot_be_heard_is_an_error_until_another_one_is():
+    monitor = CameraMonitor(0.0)
+    monitor.qos_problem("a publisher is best effort")
+    assert report(monitor, 0.5).level == ERROR
+    monitor.received(1.0)
+    assert report(monitor, 1.5).level == WARN
+
+
+def test_output_without_lanes_is_said():
+    monitor = CameraMonitor(0.0)
+    monitor.received(1.0)
+    monitor.processed(1.0, lanes_found=0, batch=1)
+    result = report(monitor, 1.5)
+    assert (result.level, result.reasons) == (OK, ["no lanes in the last 1 frame(s)"])
+    monitor.processed(1.6, lanes_found=2, batch=1)
+    assert report(monitor, 1.7).reasons == []
+
+
+def test_warnings_are_throttled_by_subject():
+    throttle = Throttle(5.0)
+    assert throttle.due("a", 0.0)
+    assert not throttle.due("a", 4.9)
+    assert throttle.due("b", 4.9)
+    assert throttle.due("a", 5.0)
