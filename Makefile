@@ -20,9 +20,10 @@ demo: env ## play a drive to the node and show what it finds (INPUT=video, folde
 test: env ## run all tests (TESTS="paths and options for pytest")
 	@./tools/env-run python -m pytest $(TESTS)
 
-lint: env ## ruff and mypy
+lint: env ## ruff, mypy, and who may import whom
 	@./tools/env-run python -m ruff check .
 	@./tools/env-run python -m mypy
+	@./tools/env-run lint-imports
 
 build: env ## build the package as its users do (colcon, colcon --symlink-install, wheel) and try it
 	@./tools/env-run ./tools/build-packages

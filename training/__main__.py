@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         commands.add_parser("ablation", help="compare kinds of distillation, several runs of each")
     )
     plots.add_arguments(
-        commands.add_parser("figures", help="plot attention maps and learning curves of runs")
+        commands.add_parser("plots", help="plot attention maps and learning curves of runs")
     )
 
     options = parser.parse_args(arguments)

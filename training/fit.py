@@ -35,7 +35,7 @@ from training.datasets import LabelledDataset, Reading
 from training.distillation import SelfAttentionDistillation, measure
 from training.history import History
 from training.parallel import make_fabric, synchronise_batch_norm
-from training.validation import figures
+from training.validation import validate
 
 # What may differ between the parts of an interrupted run.
 _OPERATIONAL = (
@@ -225,7 +225,7 @@ class _Run:
             assert isinstance(network, LaneNetwork)
             device = str(self.fabric.device)
             for name, dataset in self.validation.items():
-                results[name] = figures(network, self.layout, dataset, device)
+                results[name] = validate(network, self.layout, dataset, device)
                 words = ", ".join(f"{key} {value:.4g}" for key, value in results[name].items())
                 tqdm.write(f"step {self.step}, {name}: {words}")
             history.add(

@@ -26,7 +26,7 @@ from training.datasets.tusimple import TuSimple
 _BATCH = 8
 
 
-def figures(
+def validate(
     network: nn.Module, layout: LaneLayout, dataset: LabelledDataset, device: str = "auto"
 ) -> dict[str, float]:
     """The official figures of a network on all images of a data set, at their full size.

@@ -266,10 +266,10 @@ def _culane(options: argparse.Namespace) -> int:
         )
     _print(problems, notes)
     if options.json:
-        figures: dict[str, Any] = counts.figures()
+        figures: dict[str, Any] = counts.as_dict()
         if options.categories:
             figures["categories"] = {
-                name: result.counts.figures() for name, result in results.items()
+                name: result.counts.as_dict() for name, result in results.items()
             }
         files.write_json(options.json, figures)
     if options.report:

@@ -95,7 +95,7 @@ def _bag(options: argparse.Namespace) -> int:
     print(in_words(scores, "in the detector"))
     if options.json:
         about = {"mode": replay.mode, "settings": replay.settings}
-        files.write_json(options.json, about | scores.figures())
+        files.write_json(options.json, about | scores.as_dict())
     if options.report:
         title, image = f"Lanes of {options.bag.name}", images_of(options.bag, replay)
         write_report(options.report, replay, scores, title=title, image=image)

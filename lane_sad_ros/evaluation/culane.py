@@ -111,7 +111,7 @@ class Counts:
         """The counts for people."""
         return f"{self.tp} found, {self.fn} missed, {self.fp} false"
 
-    def figures(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float]:
         """Counts, precision, recall and f1 by these names."""
         shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
         return {"tp": self.tp, "fp": self.fp, "fn": self.fn, **shares}

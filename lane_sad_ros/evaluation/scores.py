@@ -119,15 +119,15 @@ class Scores:
         """The frames of least overlap, the worst first; of equal ones the earlier first."""
         return tuple(sorted(self.per_frame, key=lambda frame: frame.overlap)[:count])
 
-    def figures(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Everything as one JSON object. What differs from run to run is under "timing" alone."""
         result = self.tusimple
         return {
             "frames": dataclasses.asdict(self.frames),
             "tusimple": result and {"accuracy": result.accuracy, "fp": result.fp, "fn": result.fn},
-            "culane": self.culane.figures(),
+            "culane": self.culane.as_dict(),
             "slots": {
-                slot.name: {**slot.counts.figures(), "error_px": slot.error} for slot in self.slots
+                slot.name: {**slot.counts.as_dict(), "error_px": slot.error} for slot in self.slots
             },
             "by_iou": [_at(entry) for entry in self.by_iou],
             "by_probability": [_at(entry) for entry in self.by_probability],
@@ -294,7 +294,7 @@ def _counts(numbers: Sequence[int] | NDArray[np.int64]) -> Counts:
 
 
 def _at(entry: AtThreshold) -> dict[str, float]:
-    return {"threshold": entry.threshold, **entry.counts.figures()}
+    return {"threshold": entry.threshold, **entry.counts.as_dict()}
 
 
 def _tusimple(truth: Lanes, prediction: Lanes, rows: Sequence[int]) -> tuple[float, float, float]:

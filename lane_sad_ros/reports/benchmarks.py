@@ -131,14 +131,14 @@ def write_culane_report(
         "images": total.images,
         "absent_truths": total.absent_truths,
         "absent_predictions": total.absent_predictions,
-        **counts.figures(),
+        **counts.as_dict(),
         "categories": {
-            name: {"images": result.images, **result.counts.figures()}
+            name: {"images": result.images, **result.counts.as_dict()}
             for name, result in results.items()
             if name
         },
         "paper": culane.PAPER,
-        "worst": [{"name": image.name, **image.counts.figures()} for image in worst],
+        "worst": [{"name": image.name, **image.counts.as_dict()} for image in worst],
         "notes": [*about.problems, *about.notes],
     }
     write_page(path, text, numbers)

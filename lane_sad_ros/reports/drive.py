@@ -90,7 +90,7 @@ def replay_numbers(
 ) -> dict[str, Any]:
     """The numbers of the page; what differs from run to run is under "timing" alone."""
     late = late_frames(replay)
-    figures = scores.figures()
+    figures = scores.as_dict()
     timing = {
         **figures.pop("timing"),
         "frames": [
@@ -586,7 +586,7 @@ def _used(replay: Replay, scores: Scores) -> Html:
     ]
     if scores.notes:
         parts += [element("h3", "What was assumed"), items(scores.notes)]
-    return section("Settings and weights", *parts)
+    return section("DetectorParameters and weights", *parts)
 
 
 # --- in common

@@ -120,7 +120,7 @@ def test_frames_without_truth_count_in_time_alone() -> None:
 def test_a_drive_without_truth_has_figures_of_time_alone() -> None:
     scores = score(replay((None, BOTH), latency=(0.1,)))
     assert scores.tusimple is None and scores.culane == Counts(0, 0, 0)
-    assert scores.figures()["tusimple"] is None
+    assert scores.as_dict()["tusimple"] is None
     assert any("No frame has true lanes" in note for note in scores.notes)
 
 
@@ -211,7 +211,7 @@ def test_time() -> None:
 
 def test_figures_are_json_and_keep_time_apart() -> None:
     def text(latency: Sequence[float]) -> str:
-        figures = score(replay((BOTH, BOTH), (BOTH, None), latency=latency)).figures()
+        figures = score(replay((BOTH, BOTH), (BOTH, None), latency=latency)).as_dict()
         assert figures.pop("timing")["latency_ms"]["max"] == pytest.approx(1000 * max(latency))
         return json.dumps(figures, allow_nan=False)
 
@@ -227,4 +227,4 @@ def test_figures_are_json_and_keep_time_apart() -> None:
 def test_nothing_at_all_is_scored_too(build: Callable[[], Replay]) -> None:
     scores: Scores = score(build())
     assert scores.culane == Counts(0, 0, 0)
-    json.dumps(scores.figures(), allow_nan=False)
+    json.dumps(scores.as_dict(), allow_nan=False)

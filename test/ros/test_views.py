@@ -15,7 +15,7 @@ import yaml
 from harness import Client, wait_until
 
 from lane_sad_ros.messages.lanes import POINT
-from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.detector.parameters import DetectorParameters
 from lane_sad_ros.ros.types import message_class
 
 VIEWS = Path(__file__).parents[2] / "rviz"
@@ -73,7 +73,7 @@ def test_the_readme_lists_every_output(topics: dict[str, str]) -> None:
 
 
 def test_rviz_draws_in_the_frame_of_the_road() -> None:
-    assert RVIZ["Global Options"]["Fixed Frame"] == Settings.base_frame
+    assert RVIZ["Global Options"]["Fixed Frame"] == DetectorParameters.base_frame
     (points,) = (d for d in RVIZ["Displays"] if d["Class"].endswith("PointCloud2"))
     assert points["Channel Name"] in POINT.names
 
@@ -91,7 +91,7 @@ def test_every_panel_of_foxglove_shows_something_of_the_node(topics: dict[str, s
     image = PANELS["Image!overlay"]["imageMode"]["imageTopic"]
     assert topics[image] == image_type(image)
     road = PANELS["3D!road"]
-    assert road["followTf"] == road["layers"]["grid"]["frameId"] == Settings.base_frame
+    assert road["followTf"] == road["layers"]["grid"]["frameId"] == DetectorParameters.base_frame
     assert {topics[name] for name in road["topics"]} == set(SHOWS.values())
     assert road["topics"]["/lane_detector/points"]["colorField"] in POINT.names
     assert topics[PANELS["DiagnosticSummary!node"]["topicToRender"]] == (

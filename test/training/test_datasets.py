@@ -24,7 +24,6 @@ from training.datasets.images import read_image, read_scaled, scaled
 from training.datasets.inspect import inspect
 from training.datasets.negatives import Negatives
 from training.datasets.tusimple import TuSimple
-from training.validation import figures
 
 Polyline = NDArray[np.float32]
 
@@ -563,7 +562,7 @@ def paint(path: Path, lanes: dict[int, Polyline], size: tuple[int, int] = (128, 
     cv2.imwrite(str(path), image)
 
 
-def test_tusimple_figures(tmp_path: Path, plain: LaneLayout) -> None:
+def test_tusimple_validate(tmp_path: Path, plain: LaneLayout) -> None:
     rows = list(range(32, 93, 4))
     columns = [np.interp(rows, lane[::-1, 1], lane[::-1, 0]).tolist() for lane in PAINTED.values()]
     records = []
@@ -571,18 +570,18 @@ def test_tusimple_figures(tmp_path: Path, plain: LaneLayout) -> None:
         paint(tmp_path / name, lanes)
         records.append(json.dumps({"raw_file": name, "h_samples": rows, "lanes": columns}))
     found = TuSimple(write(tmp_path / "labels.json", "\n".join(records)))
-    result = figures(Reader(4), plain, found, device="cpu")
+    result = validate(Reader(4), plain, found, device="cpu")
     assert result == pytest.approx({"accuracy": 0.75, "fp": 0, "fn": 0.25, "images": 2})
 
 
-def test_culane_figures(tmp_path: Path, plain: LaneLayout) -> None:
+def test_culane_validate(tmp_path: Path, plain: LaneLayout) -> None:
     # Lanes are drawn 30 pixels wide on 1640×590, wherever the image is from.
     text = "".join(" ".join(f"{u} {v}" for u, v in lane) + "\n" for lane in PAINTED.values())
     for name, lanes in (("a", PAINTED), ("b", {1: PAINTED[1]})):
         paint(tmp_path / f"{name}.png", lanes)
         write(tmp_path / f"{name}.lines.txt", text)
     found = CULane(write(tmp_path / "list/val.txt", "/a.png\n/b.png\n"))
-    result = figures(Reader(4), plain, found, device="cpu")
+    result = validate(Reader(4), plain, found, device="cpu")
     expected = {"f1": 6 / 7, "precision": 1, "recall": 0.75, "tp": 3, "fp": 0, "fn": 1, "images": 2}
     assert result == pytest.approx(expected)
     for name in "ab":
@@ -590,10 +589,10 @@ def test_culane_figures(tmp_path: Path, plain: LaneLayout) -> None:
         (tmp_path / "laneseg_label_w16").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / f"laneseg_label_w16/{name}.png"), np.zeros((96, 128), np.uint8))
     with pytest.raises(ValueError, match=r"none of the 2 images has a \.lines\.txt"):
-        figures(Reader(4), plain, CULane(tmp_path / "list/val.txt"), device="cpu")
+        validate(Reader(4), plain, CULane(tmp_path / "list/val.txt"), device="cpu")
 
 
-def test_bdd100k_figures(tmp_path: Path, plain: LaneLayout) -> None:
+def test_bdd100k_validate(tmp_path: Path, plain: LaneLayout) -> None:
     layout = dataclasses.replace(
         BDD100K_LAYOUT, input_size=(320, 184), mean=plain.mean, std=plain.std
     )
@@ -602,17 +601,17 @@ def test_bdd100k_figures(tmp_path: Path, plain: LaneLayout) -> None:
     paint(tmp_path / "a.png", {0: lane}, (1280, 720))
     paint(tmp_path / "b.png", {}, (1280, 720))
     found = BDD100K(write(tmp_path / "labels.json", json.dumps(labels)))
-    result = figures(Reader(1), layout, found, device="cpu")
+    result = validate(Reader(1), layout, found, device="cpu")
     assert result["accuracy"] == pytest.approx(0.5, abs=0.02)  # all of one image, none of the other
     assert 0.5 * 2 / 14 < result["iou"] < 0.5 * 2 / 4  # painted 6 pixels wide, true lanes are 2
     assert result["images"] == 2
 
 
-def test_negatives_figures(tmp_path: Path, plain: LaneLayout) -> None:
+def test_negatives_validate(tmp_path: Path, plain: LaneLayout) -> None:
     for index in range(20):  # more than are read at once
         lanes = {17: PAINTED, 19: {1: PAINTED[1]}}.get(index, {})
         paint(tmp_path / f"{index:02d}.png", lanes)
-    result = figures(Reader(4), plain, Negatives(tmp_path), device="cpu")
+    result = validate(Reader(4), plain, Negatives(tmp_path), device="cpu")
     assert result == {"false_images": 0.1, "false_lanes": 0.15, "images": 20}
 
 

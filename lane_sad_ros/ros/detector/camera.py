@@ -22,8 +22,8 @@ from lane_sad_ros.pictures.overlay import draw_lanes
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.ros import qos
 from lane_sad_ros.ros.detector.diagnostics import CameraMonitor
-from lane_sad_ros.ros.detector.ground import Calibration
-from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.detector.ground import CameraGround
+from lane_sad_ros.ros.detector.parameters import DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms
 from lane_sad_ros.ros.types import MESSAGES
 
@@ -55,7 +55,7 @@ class Camera:
         self,
         node: LifecycleNode,
         name: str,
-        settings: Settings,
+        settings: DetectorParameters,
         transforms: Transforms,
         warn: Warn,
     ) -> None:
@@ -67,7 +67,7 @@ class Camera:
         self._settings = settings
         self._warn = warn
         self.topic = _input_topic(node, name, settings.image_transport)
-        self.calibration = Calibration(node, _info_topic(node, name), settings, transforms)
+        self.calibration = CameraGround(node, _info_topic(node, name), settings, transforms)
         prefix = f"~/{name}/" if name else "~/"
         self._outputs = {
             output: self._publisher(kind, prefix + output) for output, kind in _OUTPUTS.items()
@@ -98,7 +98,7 @@ class Camera:
         """Whether anybody subscribes to something that tells of the road."""
         return any(map(self._heard, _WITH_GROUND))
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: DetectorParameters) -> None:
         """Takes over the parameters that may change at any time."""
         self._settings = settings
         self.road.tracking = settings.tracking

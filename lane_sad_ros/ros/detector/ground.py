@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
 from lane_sad_ros.ros import qos
-from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.detector.parameters import DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms, UnknownTransform
 
 _HELD = 5  # camera_infos in the queue; only the newest counts
@@ -31,7 +31,7 @@ class NoGround(Exception):
         self.wanted = wanted
 
 
-class Calibration:
+class CameraGround:
     """Gives the projector for each image of a camera, made anew only when something changes.
 
     The camera is what the newest camera_info says. Its mounting is that of the parameters where
@@ -40,7 +40,7 @@ class Calibration:
     """
 
     def __init__(
-        self, node: LifecycleNode, topic: str, settings: Settings, transforms: Transforms
+        self, node: LifecycleNode, topic: str, settings: DetectorParameters, transforms: Transforms
     ) -> None:
         self.topic = topic
         self._node = node
@@ -63,7 +63,7 @@ class Calibration:
         subscription, self._subscription = self._subscription, None
         return subscription
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: DetectorParameters) -> None:
         """Takes over the parameters."""
         self._settings = settings
 

@@ -16,7 +16,7 @@ from rclpy.node import Node
 
 from lane_sad_ros.ros import declare, process, qos
 from lane_sad_ros.ros.detector.diagnostics import ERROR, WARN, Report, Throttle
-from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.detector.parameters import DetectorParameters
 from lane_sad_ros.ros.lifecycle import ResponsiveLifecycleNode
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         self._failure = ""
         self._throttle = Throttle(_REPEAT)
         self._hint = qos.transport_hint(rclpy.get_rmw_implementation_identifier())
-        declare.declare(self, Settings, is_configured=lambda: self.state != "unconfigured")
-        self._settings = declare.read(self, Settings)
+        declare.declare(
+            self, DetectorParameters, is_configured=lambda: self.state != "unconfigured"
+        )
+        self._settings = declare.read(self, DetectorParameters)
         self.add_post_set_parameters_callback(self._on_parameters_set)
-        for line in declare.unknown_overrides(self, Settings, self._parameter_overrides):
+        for line in declare.unknown_overrides(self, DetectorParameters, self._parameter_overrides):
             self.get_logger().warning(line)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: with simulated time it may stand still, and that must be told too.
@@ -134,7 +136,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         return FAILURE
 
     def _on_parameters_set(self, _: Sequence[Any]) -> None:
-        self._settings = declare.read(self, Settings)
+        self._settings = declare.read(self, DetectorParameters)
         if self._pipeline is not None:
             self._pipeline.apply(self._settings)
 

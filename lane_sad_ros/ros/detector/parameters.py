@@ -1,6 +1,6 @@
 """The parameters of `lane_detector`: names, defaults, what they mean and what they allow.
 
-`Settings` is the only list of them.
+`DetectorParameters` is the only list of them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _mounting(description: str, lowest: float, highest: float) -> float:
 
 
 @dataclass(frozen=True)
-class Settings:
+class DetectorParameters:
     """The values of all parameters of `lane_detector`."""
 
     autostart: bool = parameter(

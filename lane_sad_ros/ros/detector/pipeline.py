@@ -21,7 +21,7 @@ from lane_sad_ros.ros.detector.camera import Camera, Warn
 from lane_sad_ros.ros.detector.diagnostics import ERROR, Report
 from lane_sad_ros.ros.detector.ground import NoGround
 from lane_sad_ros.ros.detector.newest import NewestFrames, Received
-from lane_sad_ros.ros.detector.parameters import FROM_WEIGHTS, Settings
+from lane_sad_ros.ros.detector.parameters import FROM_WEIGHTS, DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms
 
 
@@ -46,7 +46,7 @@ class Pipeline:
     or whatever the engine raises.
     """
 
-    def __init__(self, node: LifecycleNode, settings: Settings, warn: Warn) -> None:
+    def __init__(self, node: LifecycleNode, settings: DetectorParameters, warn: Warn) -> None:
         self._node = node
         self._warn = warn
         self._settings = settings
@@ -89,7 +89,7 @@ class Pipeline:
         subscriptions += self._transforms.close()
         return ended, subscriptions
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: DetectorParameters) -> None:
         """Takes over the parameters that may change at any time."""
         self._settings = settings
         self._apply_thresholds()
@@ -226,7 +226,7 @@ class Pipeline:
         )
 
 
-def _load(settings: Settings) -> LaneDetector:
+def _load(settings: DetectorParameters) -> LaneDetector:
     """The detector, after a first run for every batch size that can occur."""
     left, top, right, bottom = settings.crop
     detector = LaneDetector.from_weights(

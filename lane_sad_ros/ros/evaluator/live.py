@@ -13,7 +13,7 @@ from lane_sad_ros.evaluation.offline import LaneTopic
 from lane_sad_ros.evaluation.replay import Replay, ReplayFrame
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.types import BagError
-from lane_sad_ros.ros.evaluator.parameters import Settings
+from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
 from lane_sad_ros.ros.playing.collector import Answer, Collector
 from lane_sad_ros.ros.playing.external import Listener, Ros2BagPlay, follow
 from lane_sad_ros.ros.playing.player import BagPlayer, Pace, playable
@@ -43,7 +43,7 @@ class LiveReplay:
     """
 
     def __init__(
-        self, node: Node, settings: Settings, pace: Pace, check: Callable[[], None]
+        self, node: Node, settings: EvaluatorParameters, pace: Pace, check: Callable[[], None]
     ) -> None:
         self.problems: list[str] = []
         self._node = node
@@ -253,7 +253,7 @@ class LiveReplay:
         self._node.get_logger().info(words)
 
 
-def _player(settings: Settings, path: Path) -> str:
+def _player(settings: EvaluatorParameters, path: Path) -> str:
     """What plays: "own", "ros2_bag" or "external"."""
     if settings.player != "auto":
         return settings.player

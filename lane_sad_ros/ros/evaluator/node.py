@@ -19,7 +19,7 @@ from lane_sad_ros.recordings.types import BagError
 from lane_sad_ros.reports.drive import write_report
 from lane_sad_ros.ros import declare, process
 from lane_sad_ros.ros.evaluator.live import LiveReplay
-from lane_sad_ros.ros.evaluator.parameters import Settings
+from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
 from lane_sad_ros.ros.playing.player import Pace
 from lane_sad_ros.ros.playing.session import SessionError
 
@@ -37,9 +37,9 @@ class LaneEvaluatorNode(Node):
 
     def __init__(self, stop: process.Stop = lambda: None, **options: Any) -> None:
         super().__init__("lane_evaluator", **options)
-        declare.declare(self, Settings)
-        self._settings = declare.read(self, Settings)
-        for line in declare.unknown_overrides(self, Settings, self._parameter_overrides):
+        declare.declare(self, EvaluatorParameters)
+        self._settings = declare.read(self, EvaluatorParameters)
+        for line in declare.unknown_overrides(self, EvaluatorParameters, self._parameter_overrides):
             self.get_logger().warning(line)
         if not self._settings.bag:
             raise declare.ParameterError("parameter bag: name the bag, as in -p bag:=drive.mcap")

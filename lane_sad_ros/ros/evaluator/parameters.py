@@ -20,7 +20,7 @@ def _check_node(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluatorParameters:
     """The values of all parameters of `lane_evaluator`. None changes after start-up."""
 
     bag: str = parameter(

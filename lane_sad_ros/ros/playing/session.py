@@ -34,7 +34,7 @@ class Sent(Generic[F]):
     repeated: bool = False
 
 
-class Player(Protocol[F]):
+class FramePlayer(Protocol[F]):
     """Puts frames on an image topic.
 
     topic: its full name.
@@ -120,7 +120,7 @@ class Session(Generic[F]):
 
     def __init__(
         self,
-        player: Player[F],
+        player: FramePlayer[F],
         collector: Collector,
         check: Callable[[], None],
         patience: float,

@@ -12,7 +12,7 @@ from lane_sad_ros.msg import LaneArray
 from rcl_interfaces.msg import ParameterType
 from sensor_msgs.msg import Image
 
-from lane_sad_ros.ros.detector.parameters import Settings
+from lane_sad_ros.ros.detector.parameters import DetectorParameters
 
 CONFIG = Path(__file__).parents[3] / "config" / "detector.yaml"
 
@@ -21,7 +21,7 @@ def test_the_configuration_file_holds_every_parameter_at_its_default():
     written = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
     defaults = {
         item.name: list(item.default) if isinstance(item.default, tuple) else item.default
-        for item in dataclasses.fields(Settings)
+        for item in dataclasses.fields(DetectorParameters)
     }
     assert written == defaults
     assert {k: type(v) for k, v in written.items()} == {k: type(v) for k, v in defaults.items()}
@@ -29,14 +29,14 @@ def test_the_configuration_file_holds_every_parameter_at_its_default():
 
 def test_a_node_started_with_the_configuration_file_has_the_defaults(start_node, tiny_weights):
     node = start_node(arguments=["--params-file", str(CONFIG)])
-    assert node._settings == Settings(weights=str(tiny_weights), device="cpu")
+    assert node._settings == DetectorParameters(weights=str(tiny_weights), device="cpu")
 
 
 def test_every_parameter_is_described(start_node, client):
     start_node(autostart=False)
     descriptors = client.describe()
-    assert {item.name for item in dataclasses.fields(Settings)} <= set(descriptors)
-    for item in dataclasses.fields(Settings):
+    assert {item.name for item in dataclasses.fields(DetectorParameters)} <= set(descriptors)
+    for item in dataclasses.fields(DetectorParameters):
         descriptor = descriptors[item.name]
         assert descriptor.description, item.name
         if descriptor.type in (ParameterType.PARAMETER_INTEGER, ParameterType.PARAMETER_DOUBLE):
@@ -155,7 +155,7 @@ def test_the_readme_lists_every_parameter():
     readme = (CONFIG.parents[1] / "README.md").read_text()
     table = readme.partition("### Parameters")[2].partition("\n## ")[0]
     named = {name for row in table.splitlines() if row.startswith("| `") for name in _names(row)}
-    assert named == {item.name for item in dataclasses.fields(Settings)}
+    assert named == {item.name for item in dataclasses.fields(DetectorParameters)}
 
 
 def _names(row: str) -> list[str]:

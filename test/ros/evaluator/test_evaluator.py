@@ -37,7 +37,7 @@ from lane_sad_ros.evaluation.scores import score
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.road.model import RoadModel
 from lane_sad_ros.ros.evaluator.node import LaneEvaluatorNode
-from lane_sad_ros.ros.evaluator.parameters import Settings
+from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
 
 ROOT = Path(__file__).parents[3]
 IMAGES = "/camera/image"
@@ -158,7 +158,7 @@ def test_in_step_every_image_is_answered_as_without_ros(
         assert_equal(frame.prediction, other.prediction)
         assert_equal(frame.truth, other.truth)
         assert frame.latency > 0
-    figures = json.loads(json.dumps(score(expected).figures()))
+    figures = json.loads(json.dumps(score(expected).as_dict()))
     for name in set(figures) - {"timing", "notes"}:
         assert result.report[name] == figures[name], name
     lines = (result.folder / "lanes.jsonl").read_text().splitlines()
@@ -445,12 +445,12 @@ def test_wrong_use_is_one_line_and_exit_code_2(arguments, words):
 def test_the_configuration_file_holds_every_parameter_at_its_default():
     file = ROOT / "config" / "evaluator.yaml"
     assert yaml.safe_load(file.read_text())["/**"]["ros__parameters"] == dataclasses.asdict(
-        Settings()
+        EvaluatorParameters()
     )
 
 
 def test_every_parameter_is_described_and_stays():
-    for item in dataclasses.fields(Settings):
+    for item in dataclasses.fields(EvaluatorParameters):
         assert item.metadata["description"], item.name
         assert item.metadata["change"] == "never", item.name
         if type(item.default) in (int, float):
