@@ -24,6 +24,7 @@ from training.datasets.images import read_image, read_scaled, scaled
 from training.datasets.inspect import inspect
 from training.datasets.negatives import Negatives
 from training.datasets.tusimple import TuSimple
+from training.validation import validate
 
 Polyline = NDArray[np.float32]
 
