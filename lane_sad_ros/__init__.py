@@ -1,9 +1,45 @@
-"""Lane detection with ENet-SAD for ROS 2 and for plain Python."""
+"""Lane detection with ENet-SAD for ROS 2 and for plain Python.
 
+from lane_sad_ros import LaneDetector
+lanes = LaneDetector.from_weights()(image)
+"""
+
+from __future__ import annotations
+
+import importlib
 from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from lane_sad_ros.detection import LaneDetector
+    from lane_sad_ros.frames import Frame
+    from lane_sad_ros.lanes import Lane, Lanes
+    from lane_sad_ros.recordings.sources import open_frames
+    from lane_sad_ros.road.model import RoadModel
+
+__all__ = ["Frame", "Lane", "LaneDetector", "Lanes", "RoadModel", "__version__", "open_frames"]
 __version__ = "0.1.0"
 
 # The generated messages (lane_sad_ros.msg) lie in the installed tree, which may be another folder
 # than the one that these modules are imported from.
 __path__ = extend_path(__path__, __name__)
+
+# PyTorch and OpenCV take seconds to import: a name brings only what it needs, when it is used.
+_HOMES = {
+    "Frame": "frames",
+    "Lane": "lanes",
+    "LaneDetector": "detection",
+    "Lanes": "lanes",
+    "RoadModel": "road.model",
+    "open_frames": "recordings.sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -21,6 +21,8 @@ from lane_sad_ros.detection.preprocess import Preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
 from lane_sad_ros.network.weights import default_weights_path, load
+
+Picture = Frame | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,21 @@ class LaneDetector:
         width, height = self.layout.image_size
         black = Frame(np.zeros((height, width, 3), np.uint8))
         self.detect([black] * batch, segmentation=True)
+
+    @overload
+    def __call__(self, images: Picture) -> Lanes: ...
+    @overload
+    def __call__(self, images: Sequence[Picture]) -> list[Lanes]: ...
+    def __call__(self, images: Picture | Sequence[Picture]) -> Lanes | list[Lanes]:
+        """The lanes of an image, or a list with those of each image of a sequence, as one batch.
+
+        images: a `Frame`, or an array that is one: uint8 H×W×3 in OpenCV's order (BGR), or H×W.
+        Raises ValueError where one is not, or is too small for the layout's crop.
+        """
+        if isinstance(images, (Frame, np.ndarray)):
+            return self([images])[0]
+        frames = [image if isinstance(image, Frame) else Frame(image) for image in images]
+        return [detection.lanes for detection in self.detect(frames)]
 
     @torch.inference_mode()
     def detect(self, frames: Sequence[Frame], *, segmentation: bool = False) -> list[Detection]:
