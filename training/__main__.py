@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 from lane_sad_ros.arguments import parse_size
-from training import ablation, plots, pseudo_labels
-from training.config import Source, read_config
-from training.datasets import KINDS, SPLITS
-from training.datasets.bdd100k import BDD100K, write_truth
-from training.datasets.inspect import inspect
-from training.datasets.synthetic import write_drive, write_scenes
-from training.fit import fit
-from training.scenes.drive import DURATION, RATE
+
+from . import ablation, plots, pseudo_labels
+from .config import Source, read_config
+from .datasets import KINDS, SPLITS
+from .datasets.bdd100k import BDD100K, write_truth
+from .datasets.inspect import inspect
+from .datasets.synthetic import write_drive, write_scenes
+from .fit import fit
+from .scenes.drive import DURATION, RATE
 
 
 def main(arguments: list[str] | None = None) -> int:

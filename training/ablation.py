@@ -26,19 +26,20 @@ from torch.utils.data import default_collate
 from lane_sad_ros.files import replacing
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
-from training.augmentation import NONE, Changes, prepare
-from training.config import Config, Source, blocks, differing, plain, read_config
-from training.datasets import Reading
-from training.distillation import (
+
+from .augmentation import NONE, Changes, prepare
+from .config import Config, Source, blocks, differing, plain, read_config
+from .datasets import Reading
+from .distillation import (
     Distillation,
     SelfAttentionDistillation,
     collapse,
     spatial_softmax,
 )
-from training.fit import fit
-from training.history import NAME as HISTORY
-from training.history import read_history
-from training.plots import mapping_name, plot_differences, plot_starts, start_of
+from .fit import fit
+from .history import NAME as HISTORY
+from .history import read_history
+from .plots import mapping_name, plot_differences, plot_starts, start_of
 
 CONFIG = Path(__file__).parent / "configs" / "ablation.yaml"
 CONTROL = "none"

@@ -27,8 +27,9 @@ from torch import Tensor
 from lane_sad_ros.detection.preprocess import Normalise
 from lane_sad_ros.formats.slots import ABSENT, POINTS, evenly, slots_of
 from lane_sad_ros.lanes import LaneLayout
-from training.datasets.drawing import draw_labels, existence
-from training.datasets.images import LabelledImage
+
+from .datasets.drawing import draw_labels, existence
+from .datasets.images import LabelledImage
 
 # The lanes that a sample has room for.
 _LANES = 16

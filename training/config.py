@@ -13,10 +13,11 @@ import yaml
 
 from lane_sad_ros.lanes import LAYOUTS, LaneLayout
 from lane_sad_ros.network.architectures import ARCHITECTURES
-from training.augmentation import Augmentation
-from training.datasets import KINDS, LabelledDataset, Reading, open_dataset
-from training.distillation import Distillation
-from training.objective import Objective
+
+from .augmentation import Augmentation
+from .datasets import KINDS, LabelledDataset, Reading, open_dataset
+from .distillation import Distillation
+from .objective import Objective
 
 
 def blocks(arch: str) -> tuple[str, str, str, str]:

@@ -29,13 +29,14 @@ from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.architectures import build_network, describe_network
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_backbone, load_network, save_network
-from training.augmentation import Changes, Prepared, prepare, source_layout
-from training.config import PRECISIONS, Config, Optimizer, differing, plain
-from training.datasets import LabelledDataset, Reading
-from training.distillation import SelfAttentionDistillation, measure
-from training.history import History
-from training.parallel import make_fabric, synchronise_batch_norm
-from training.validation import validate
+
+from .augmentation import Changes, Prepared, prepare, source_layout
+from .config import PRECISIONS, Config, Optimizer, differing, plain
+from .datasets import LabelledDataset, Reading
+from .distillation import SelfAttentionDistillation, measure
+from .history import History
+from .parallel import make_fabric, synchronise_batch_norm
+from .validation import validate
 
 # What may differ between the parts of an interrupted run.
 _OPERATIONAL = (

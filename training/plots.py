@@ -25,19 +25,20 @@ from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load
-from training.augmentation import NONE, Changes, prepare
-from training.config import blocks
-from training.datasets import LabelledImage
-from training.datasets.images import IMAGE_SUFFIXES, read_image
-from training.distillation import (
+
+from .augmentation import NONE, Changes, prepare
+from .config import blocks
+from .datasets import LabelledImage
+from .datasets.images import IMAGE_SUFFIXES, read_image
+from .distillation import (
     Distillation,
     SelfAttentionDistillation,
     collapse,
     relative_entropy,
     spatial_softmax,
 )
-from training.history import read_history
-from training.scenes import render, sample_camera, sample_scene
+from .history import read_history
+from .scenes import render, sample_camera, sample_scene
 
 Image = NDArray[np.uint8]
 History = Sequence[Mapping[str, Any]]

@@ -15,12 +15,13 @@ from lane_sad_ros.detection import Detection, Frame, LaneDetector, segmentation_
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
 from lane_sad_ros.formats import tusimple as tusimple_files
 from lane_sad_ros.lanes import LaneLayout
-from training.datasets import LabelledDataset
-from training.datasets.bdd100k import BDD100K, truth
-from training.datasets.culane import CULane
-from training.datasets.images import read_image
-from training.datasets.negatives import Negatives
-from training.datasets.tusimple import TuSimple
+
+from .datasets import LabelledDataset
+from .datasets.bdd100k import BDD100K, truth
+from .datasets.culane import CULane
+from .datasets.images import read_image
+from .datasets.negatives import Negatives
+from .datasets.tusimple import TuSimple
 
 # Frames that are read ahead and go through the network together.
 _BATCH = 8

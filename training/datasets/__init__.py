@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.datasets import bdd100k, culane, tusimple
-from training.datasets.bdd100k import BDD100K
-from training.datasets.culane import CULane
-from training.datasets.images import LabelledDataset, LabelledImage, Reading
-from training.datasets.negatives import Negatives
-from training.datasets.tusimple import TuSimple
+from . import bdd100k, culane, tusimple
+from .bdd100k import BDD100K
+from .culane import CULane
+from .images import LabelledDataset, LabelledImage, Reading
+from .negatives import Negatives
+from .tusimple import TuSimple
 
 __all__ = ["KINDS", "LabelledDataset", "LabelledImage", "Reading", "open_dataset"]
 

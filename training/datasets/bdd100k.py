@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from lane_sad_ros.files import replacing
 from lane_sad_ros.formats.bdd100k import IMAGE_SIZE, Border, borders_of, centre_lines, frames_of
-from training.datasets.drawing import draw_line
-from training.datasets.images import (
+
+from .drawing import draw_line
+from .images import (
     Cache,
     LabelledImage,
     Polyline,

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.formats.culane import read_lanes
-from training.datasets.images import (
+
+from .images import (
     Cache,
     LabelledImage,
     Polyline,

@@ -13,7 +13,8 @@ from lane_sad_ros.formats.slots import assign_slots
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.colours import slot_colour
 from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes
-from training.datasets.images import LabelledDataset, LabelledImage
+
+from .images import LabelledDataset, LabelledImage
 
 
 def inspect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from training.datasets.images import (
+from .images import (
     IMAGE_SUFFIXES,
     Cache,
     LabelledImage,

@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from lane_sad_ros.files import replacing, write_image
 from lane_sad_ros.lanes import SLOTS_6
-from training.scenes import Camera, Drive, Rendering, Truth, render, sample_camera, sample_scene
-from training.scenes.drive import DURATION, RATE, drive_camera
+
+from ..scenes import Camera, Drive, Rendering, Truth, render, sample_camera, sample_scene
+from ..scenes.drive import DURATION, RATE, drive_camera
 
 # Row spacing of the labels, as in TuSimple: every tenth row of 720.
 _ROWS_PER_IMAGE = 72

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lane_sad_ros.formats.tusimple import lanes_of, read_records
-from training.datasets.images import (
+
+from .images import (
     Cache,
     LabelledImage,
     Reading,
