@@ -186,19 +186,14 @@ class Messages:
         middle = self._marker(header, f"{prefix}ego_lane", 0, lifetime)
         text = self._marker(header, f"{prefix}ego_lane", 1, lifetime)
         if ego is not None and ego.valid:
-            self._make_line(
-                middle,
-                _middle(ego, np.arange(0, _AHEAD + 1, 2.0)),
-                _MIDDLE,
-                colours.EGO_COLOUR,
-                0.9,
-            )
+            x = np.arange(0, _AHEAD + 1, 2.0)
+            along = np.stack([x, ego.middle(x), np.zeros_like(x)], axis=1)
+            self._make_line(middle, along, _MIDDLE, colours.EGO_COLOUR, 0.9)
             text.type = _TEXT_FACING
             text.text = "\n".join(ego_words(ego)[:2])
             text.scale.z = _TEXT
             place = text.pose.position
-            place.x, place.y, _ = _middle(ego, np.array([_TEXT_AHEAD]))[0].tolist()
-            place.z = _TEXT
+            place.x, place.y, place.z = _TEXT_AHEAD, ego.middle(np.array(_TEXT_AHEAD)).item(), _TEXT
             self._colour(text, (255, 255, 255), 1.0)
         else:
             middle.action = text.action = _DELETE
@@ -277,14 +272,6 @@ def _line(lane: Lane) -> NDArray[np.float32]:
     if not lane.exists or lane.ground is None:
         return np.zeros((0, 3), np.float32)
     return lane.ground[np.isfinite(lane.ground).all(axis=1)]
-
-
-def _middle(ego: EgoLane, x: NDArray[Any]) -> NDArray[np.float64]:
-    """The middle of the ego lane at distances N forward, N×3 on the road: its second order."""
-    slope, stretch = -np.tan(ego.heading), 1 / np.cos(ego.heading)
-    bend = ego.curvature * stretch**3
-    y = -ego.lateral_offset * stretch + slope * x + bend * x * x / 2
-    return np.stack([x, y, np.zeros_like(x)], axis=1)
 
 
 def _cloud(lanes: Lanes) -> NDArray[Any]:

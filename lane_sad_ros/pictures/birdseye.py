@@ -6,6 +6,7 @@ same scale.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import cv2
@@ -125,9 +126,8 @@ class BirdsEye:
     def _fill_lane(self, view: Image, ego: EgoLane) -> None:
         """Tints the lane that the measures describe, as far as they tell something of it."""
         x = self._ahead * np.linspace(0, min(self._reach, 40.0), 30)
-        slope = -math.tan(ego.heading) + ego.curvature * x
-        middle = -ego.lateral_offset - math.tan(ego.heading) * x + ego.curvature * x * x / 2
-        half = ego.width / 2 * np.sqrt(1 + slope**2)
+        middle = ego.middle(x)
+        half = ego.width / 2 * np.hypot(1, np.gradient(middle, x, edge_order=2))
         outline = np.concatenate(
             [np.stack([x, middle + half], axis=1), np.stack([x, middle - half], axis=1)[::-1]]
         )
@@ -165,14 +165,15 @@ def draw_fit(
     far = 1e6 * np.stack([np.cos(side), np.sin(side), np.zeros_like(side)], axis=1)
     line(far + projector.mounting.position * (0, 0, 1), _HORIZON)
     if ego.valid:
+        straight = dataclasses.replace(ego, curvature=0.0)
         x = np.linspace(0.0, 60.0, 241)
-        middle = -ego.lateral_offset - math.tan(ego.heading) * x
+        middle = straight.middle(x)
         for away in (-1.5, -0.5, 0.5, 1.5):
             line(np.stack([x, middle + away * lane_width, 0 * x], axis=1), _RAIL)
         for distance in range(10, 61, 10):
-            at = -ego.lateral_offset - math.tan(ego.heading) * distance
-            across = at + lane_width * np.linspace(-1.5, 1.5, 41)
-            line(np.stack([np.full(41, distance), across, np.zeros(41)], axis=1), _RAIL)
+            at = np.full(41, float(distance))
+            across = straight.middle(at) + lane_width * np.linspace(-1.5, 1.5, 41)
+            line(np.stack([at, across, np.zeros(41)], axis=1), _RAIL)
     radius = max(2, round(image.shape[0] / 240))
     for point in found.vanishing_points[np.isfinite(found.vanishing_points[:, 0])]:
         u, v = (int(value) for value in np.rint(np.clip(point * scale, -1e4, 1e4)))

@@ -84,6 +84,17 @@ class EgoLane:
     heading: float
     curvature: float
 
+    def middle(self, x: NDArray[np.floating]) -> Array:
+        """How far left of the vehicle the lane's middle lies, N metres, at x (N) metres forward.
+
+        It is the parabola that has the lane's offset, heading and curvature at the origin.
+        """
+        stretch = 1 / math.cos(self.heading)
+        bend = self.curvature * stretch**3
+        return np.asarray(
+            -self.lateral_offset * stretch - math.tan(self.heading) * x + bend * x * x / 2
+        )
+
 
 class _Belief(NamedTuple):
     state: Array  # 7

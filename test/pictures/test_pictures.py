@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.pictures.birdseye import BirdsEye
 from lane_sad_ros.pictures.colours import slot_colour, slot_label
 from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes
+from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane, ego_words
+from lane_sad_ros.road.ground import GroundProjector, Mounting
 
 SIZE = (320, 180)
 
@@ -171,3 +175,18 @@ def test_figures_stand_below_the_flags_where_they_are_known(size):
     other = draw_lanes(grey(size), six(size=size), ego=longer, rate=12.5)
     right = round(0.75 * size[0])
     np.testing.assert_array_equal(other[:, right:], told[:, right:])
+
+
+def test_rviz_and_the_view_from_above_show_the_same_middle_of_the_lane():
+    """An ego lane that is oblique enough for the formulas' second order to be seen."""
+    ego = EgoLane(True, True, True, 3.6, lateral_offset=1.5, heading=0.4, curvature=1 / 40)
+    header = MESSAGES.header(0, "base_link")
+    markers = MESSAGES.markers(six(), ego, header, 0.5).markers
+    middle = np.array([(p.x, p.y) for p in next(m for m in markers if m.ns == "ego_lane").points])
+    camera = CameraModel.from_field_of_view(*SIZE, np.radians(60))
+    projector = GroundProjector(camera, Mounting.from_angles(1.5, pitch=0.1))
+    view = BirdsEye(projector, 1000, reach=50, side=10)
+    tinted = view.draw(grey(), six(), ego) != view.draw(grey(), six())
+    for x, y in middle[(middle[:, 0] > 2) & (middle[:, 0] < 35)]:
+        columns = np.flatnonzero(tinted[round(999.5 - 20 * x)].any(axis=1))
+        assert (199.5 - columns.mean()) / 20 == pytest.approx(y, abs=0.3)
