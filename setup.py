@@ -22,8 +22,12 @@ setup(
     ],
     # The shipped weights lie beside the package in the source tree, inside it when installed.
     package_dir={"lane_sad_ros.weights": "weights"},
-    package_data={"lane_sad_ros.weights": ["*.safetensors", "*.md"]},
+    package_data={
+        "lane_sad_ros.reports": ["templates/*"],
+        "lane_sad_ros.weights": ["*.safetensors", "*.md"],
+    },
     install_requires=[
+        "Jinja2>=3.0",
         "numpy>=1.24",
         "opencv-python-headless>=4.6,<5",
         "PyYAML>=5.4",

@@ -159,6 +159,15 @@ def found_pairs(
     return [pair for pair in matched(ious, rules.tolerance) if ious[pair] > rules.iou]
 
 
+def missed_and_false(
+    truth: Sequence[Points], prediction: Sequence[Points], rules: Rules
+) -> tuple[set[int], set[int]]:
+    """Numbers of true lanes that are not found, and of predicted lanes that find none."""
+    pairs = found_pairs(truth, prediction, rules)
+    missed = set(range(len(truth))) - {i for i, _ in pairs}
+    return missed, set(range(len(prediction))) - {j for _, j in pairs}
+
+
 def evaluate(
     truth_folder: str | os.PathLike[str],
     predictions_folder: str | os.PathLike[str],

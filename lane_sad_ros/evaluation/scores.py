@@ -1,4 +1,4 @@
-"""TODO."""
+"""How well the lanes of a replay were found: its figures by the rules of TuSimple and CULane."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ FIRST_ROW = 160
 """Of TuSimple's labels on a 1280×720 image, which go on to 710; in session 0313 it is 240."""
 
 IOU_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PROBABILITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 _WORST = 5  # frames that are named
-
-PROBABILITY_THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -204,11 +203,8 @@ class _Tally:
     def add(self, frame: ReplayFrame, truth: Lanes) -> FrameScore:
         prediction = frame.prediction or Lanes(truth.image_size, ())
         accuracy, fp, fn = _tusimple(truth, prediction, self._rows)
-        true, found = (
-            [lane for lane in lanes.scaled_to(culane_files.IMAGE_SIZE).present if len(lane.points)]
-            for lanes in (truth, prediction)
-        )
-        ious = culane.lane_ious(_polylines(true), _polylines(found))
+        true, found = culane_lanes(truth), culane_lanes(prediction)
+        ious = culane.lane_ious(polylines(true), polylines(found))
         matched = np.array([ious[pair] for pair in culane.matched(ious)] if ious.size else [])
         hits = (matched[:, None] > IOU_THRESHOLDS).sum(axis=0)
         tp = int((matched > culane.IOU_THRESHOLD).sum())
@@ -330,7 +326,14 @@ def _distances(truth: Lanes, prediction: Lanes, rows: Sequence[int]) -> NDArray[
     return np.abs(true[0] - found[0])[both]
 
 
-def _polylines(lanes: Sequence[Lane]) -> list[culane_files.Points]:
+def culane_lanes(lanes: Lanes) -> list[Lane]:
+    """The lanes that count for CULane's metric, in pixels of its images."""
+    scaled = lanes.scaled_to(culane_files.IMAGE_SIZE)
+    return [lane for lane in scaled.present if len(lane.points)]
+
+
+def polylines(lanes: Sequence[Lane]) -> list[culane_files.Points]:
+    """The points N×2 of each lane."""
     return [lane.points[:, :2] for lane in lanes]
 
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG that need nothing but the style sheet of `page`.
+"""Charts as inline SVG that need nothing but the style sheet of the page.
 
 They are as wide as there is room, with text that keeps its size: across, positions are shares of
 the width in per cent; down, pixels. Colours are classes of the style sheet (`fill-...`,
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lane_sad_ros.reports.page import Html, element, html, joined, swatch
+from markupsafe import Markup
 
 _STRETCHED = 1000  # units across of a line, which is stretched to the width there is
 _FEW = 5  # labelled steps of an axis, about: so many have room on a telephone
@@ -63,7 +63,7 @@ class Part:
     title: str = ""
 
 
-def bar(parts: Sequence[Part], full: float, reference: float | None = None) -> Html:
+def bar(parts: Sequence[Part], full: float, reference: float | None = None) -> Markup:
     """One bar, its parts one after the other; `full` is the value that fills the width.
 
     reference: a value marked by an upright line, such as a published one.
@@ -80,7 +80,7 @@ def bar(parts: Sequence[Part], full: float, reference: float | None = None) -> H
     if reference is not None and full > 0:
         at = _percent(_held(reference / full))
         marks.append(f'<line class="line-reference" x1="{at}" x2="{at}" y1="-1" y2="17"/>')
-    return Html(f'<svg class="bar" height="16" aria-hidden="true">{"".join(marks)}</svg>')
+    return Markup(f'<svg class="bar" height="16" aria-hidden="true">{"".join(marks)}</svg>')
 
 
 class Plot:
@@ -152,7 +152,7 @@ class Plot:
             f'y2="{self._height}">{_title(title)}</line>'
         )
 
-    def drawn(self) -> Html:
+    def drawn(self) -> Markup:
         """The plot as it stands in a page."""
         frame = []
         for value in self._y.ticks():
@@ -175,28 +175,13 @@ class Plot:
             f'<text class="axis" x="100%" y="{self._height + 38}" text-anchor="end">'
             f"{escape(self._x.label)}</text>"
         )
-        return Html(
+        return Markup(
             f'<svg class="plot" height="{self._height}" role="img" '
             f'aria-label="{escape(self._summary)}">{"".join(frame)}{"".join(self._marks)}</svg>'
         )
 
     def _down(self, y: float) -> float:
         return self._height * (1 - self._y.share(y))
-
-
-def legend(entries: Sequence[tuple[str, str]]) -> Html:
-    """What colours mean: (class, text) each."""
-    keys = (element("li", Html(_key(colour) + html(text))) for colour, text in entries)
-    return element("ul", joined(keys), class_="legend")
-
-
-def _key(colour: str) -> Html:
-    if not colour.startswith("line-"):
-        return swatch(colour)
-    return Html(
-        f'<svg class="key" width="22" height="12" aria-hidden="true">'
-        f'<line class="{colour}" x1="0" x2="22" y1="6" y2="6"/></svg>'
-    )
 
 
 def _round_step(span: float) -> float:

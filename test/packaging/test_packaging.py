@@ -120,6 +120,8 @@ def _imports(folder: str) -> set[str]:
 # (PyTorch comes from pip, and rosbags serves the command line, which needs no ROS).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
+    "jinja2": "python3-jinja2",
+    "markupsafe": "python3-jinja2",  # which needs it
     "numpy": "python3-numpy",
     "tf2_ros": "tf2_ros_py",
     "tqdm": "python3-tqdm",
@@ -175,7 +177,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_wheel_has_every_module_and_the_shipped_weights(wheel: zipfile.ZipFile) -> None:
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "lane_sad_ros").rglob("*.py")}
+    files = (ROOT / "lane_sad_ros").rglob("*.*")
+    endings = (".py", ".html", ".css")
+    modules = {str(path.relative_to(ROOT)) for path in files if path.suffix in endings}
     weights = {f"lane_sad_ros/weights/{path.name}" for path in ROOT.glob("weights/*.safetensors")}
     assert modules | weights <= set(wheel.namelist())
 
