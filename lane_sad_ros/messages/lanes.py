@@ -24,9 +24,6 @@ from lane_sad_ros.road.ground import Mounting
 POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("score", "f4"), ("lane", "u4")])
 """A point of the cloud of `Messages.point_cloud`, 20 bytes."""
 
-MARKER_LIFETIME = 0.5
-"""Seconds until a marker that is not renewed vanishes, unless told otherwise."""
-
 _LINE = 0.15  # metres: as wide as the painted ones
 _MIDDLE = 0.08  # metres, of the line in the middle of the ego lane
 _AHEAD = 40.0  # metres that it reaches forward

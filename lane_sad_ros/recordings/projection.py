@@ -7,84 +7,20 @@ camera_height, camera_pitch, ... say or else the transforms.
 from __future__ import annotations
 
 import dataclasses
-import os
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from lane_sad_ros.messages.lanes import MARKER_LIFETIME
-from lane_sad_ros.names import BASE_FRAME, CAMERA_FRAME, INFO_TOPIC, TF_TOPIC
+from lane_sad_ros.names import CAMERA_FRAME, INFO_TOPIC, TF_TOPIC
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame
 from lane_sad_ros.recordings.types import MESSAGES, BagError, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
-from lane_sad_ros.road.ground import MAX_RANGE, GroundProjector, Mounting
-
-
-@dataclass(frozen=True)
-class RoadParameters:
-    """The parameters of the node that are about the road; `ros/parameters.py` describes them."""
-
-    base_frame: str = BASE_FRAME
-    camera_height: float = 0.0
-    camera_pitch: float = 0.0
-    camera_roll: float = 0.0
-    camera_yaw: float = 0.0
-    camera_x: float = 0.0
-    camera_y: float = 0.0
-    ground_range: float = MAX_RANGE
-    marker_lifetime: float = MARKER_LIFETIME
-
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> RoadParameters:
-        """Those in a parameter file of the node, such as `lane_sad calibrate` writes.
-
-        Raises CalibrationError that names the file and what is wrong with it.
-        """
-        try:
-            nodes = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-            given = {
-                name: value
-                for node in nodes.values()
-                for name, value in node["ros__parameters"].items()
-            }
-        except OSError as error:
-            raise CalibrationError(f"{path}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, KeyError) as error:
-            raise CalibrationError(
-                f"{path}: not a parameter file of a node: /**: with ros__parameters: below it"
-            ) from error
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            if field.name not in given:
-                continue
-            value, kind = given[field.name], type(field.default)
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise CalibrationError(
-                    f"{path}: {field.name} is {value!r}, not like {field.default}"
-                )
-            values[field.name] = kind(value)
-        return cls(**values)
-
-    @property
-    def mounting(self) -> Mounting | None:
-        """How the camera is mounted, where the parameters say so."""
-        if not self.camera_height > 0:
-            return None
-        return Mounting.from_angles(
-            self.camera_height,
-            self.camera_roll,
-            self.camera_pitch,
-            self.camera_yaw,
-            self.camera_x,
-            self.camera_y,
-        )
+from lane_sad_ros.road.ground import GroundProjector, Mounting
+from lane_sad_ros.road.parameters import RoadParameters
 
 
 class Projection:
@@ -103,8 +39,8 @@ class Projection:
     ) -> None:
         """camera_info: a file of camera_calibration. params_file: see RoadParameters.from_file.
 
-        Without them a bag may say all of it. Raises CalibrationError where one of the files cannot
-        be used or is not enough, BagError for a bag that cannot be read.
+        Without them a bag may say all of it. Raises CalibrationError or ParameterError where one of
+        the files cannot be used or is not enough, BagError for a bag that cannot be read.
         """
         self.parameters = RoadParameters.from_file(params_file) if params_file else RoadParameters()
         self.info, self.info_topic = None, INFO_TOPIC

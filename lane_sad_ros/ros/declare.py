@@ -1,14 +1,9 @@
-"""Parameters of a node out of a frozen dataclass: declared, described, checked and read.
-
-The fields of the class become the declared parameters, their metadata the descriptors and checks.
-"""
+"""Parameters of a node out of a dataclass of `lane_sad_ros.parameters`: declared and read."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import field
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -24,45 +19,9 @@ from rclpy.exceptions import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from lane_sad_ros.parameters import ParameterError, meant, refusal, type_name
+
 T = TypeVar("T")
-
-
-class ParameterError(ValueError):
-    """A parameter given at start-up that cannot be used; the text is one line for the user."""
-
-
-def parameter(
-    default: T,
-    description: str,
-    *,
-    change: str = "unconfigured",
-    lowest: float | None = None,
-    highest: float | None = None,
-    check: Callable[[Any], str] | None = None,
-    constraints: str = "",
-) -> T:
-    """A field of a settings class with what a descriptor needs.
-
-    change: when the parameter may be set: "any" time, only while the node is "unconfigured", or
-        "never" after start-up. check: says what is wrong with a value, nothing where it is fine.
-    """
-    metadata = {
-        "description": description,
-        "change": change,
-        "range": (lowest, highest),
-        "check": check,
-        "constraints": constraints,
-    }
-    return field(default=default, metadata=metadata)
-
-
-def one_of(*choices: str) -> Callable[[str], str]:
-    """A check that allows these values only."""
-
-    def check(value: str) -> str:
-        return "" if value in choices else f"must be one of {', '.join(choices)}"
-
-    return check
 
 
 def declare(node: Node, kind: type[Any], is_configured: Callable[[], bool] = lambda: True) -> None:
@@ -77,7 +36,7 @@ def declare(node: Node, kind: type[Any], is_configured: Callable[[], bool] = lam
     def refuse(parameters: Iterable[Parameter]) -> SetParametersResult:
         for given in parameters:
             item = fields.get(given.name)
-            reason = _refusal(item, given, is_configured()) if item is not None else ""
+            reason = _refusal(item, given.value, is_configured()) if item is not None else ""
             if reason:
                 return SetParametersResult(successful=False, reason=f"{given.name}: {reason}")
         return SetParametersResult(successful=True)
@@ -89,7 +48,7 @@ def declare(node: Node, kind: type[Any], is_configured: Callable[[], bool] = lam
             node.declare_parameter(name, default, _descriptor(item))
         except InvalidParameterTypeException as error:
             raise ParameterError(
-                f"parameter {name}: a value of type {_type_name(default)} is needed, such as "
+                f"parameter {name}: a value of type {type_name(default)} is needed, such as "
                 f"{default!r} ({str(error).removesuffix(f': {name}')})"
             ) from error
         except InvalidParameterValueException as error:
@@ -113,22 +72,21 @@ def unknown_overrides(node: Node, kind: type[Any], names: Iterable[str]) -> list
     for name in names:
         if name in known or name == "use_sim_time" or name.startswith("qos_overrides."):
             continue
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        near = meant(name, known)
+        hint = f"; did you mean {near}?" if near else ""
         lines.append(
             f"parameter {name} is given, but {node.get_name()} has none of that name{hint}"
         )
     return lines
 
 
-def _refusal(item: dataclasses.Field[Any], given: Parameter, configured: bool) -> str:
+def _refusal(item: dataclasses.Field[Any], value: Any, configured: bool) -> str:
     if configured and item.metadata["change"] == "unconfigured":
         return (
             "can only change while the node is unconfigured: deactivate and clean it up, set the "
             "parameter, then configure and activate it (ros2 lifecycle set)"
         )
-    check = item.metadata["check"]
-    return check(given.value) if check else ""
+    return refusal(item, value)
 
 
 def _descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
@@ -144,9 +102,3 @@ def _descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
     elif lowest is not None:
         descriptor.floating_point_range = [FloatingPointRange(from_value=lowest, to_value=highest)]
     return descriptor
-
-
-def _type_name(default: Any) -> str:
-    kind = type(default[0]) if isinstance(default, list) else type(default)
-    name = {bool: "true/false", int: "integer", float: "number", str: "string"}[kind]
-    return f"list of {name}" if isinstance(default, list) else name

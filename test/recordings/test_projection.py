@@ -1,21 +1,26 @@
 """Recorded drives on the road: calibrations of bags and files, and what `detect` makes of them."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+import yaml
 from straight_road import CAMERA, HEIGHT, LINES, PITCH, SIZE, seen
 
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Detection, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.messages.lanes import POINT
+from lane_sad_ros.parameters import ParameterError
 from lane_sad_ros.recordings import bags, writing
-from lane_sad_ros.recordings.projection import Projection, RoadParameters
+from lane_sad_ros.recordings.projection import Projection
 from lane_sad_ros.recordings.sources import open_frames
 from lane_sad_ros.recordings.types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError
 from lane_sad_ros.road.ground import Mounting
+from lane_sad_ros.road.parameters import RoadParameters
+from lane_sad_ros.ros.detector.parameters import DetectorParameters
 
 START, STEP = 1_700_000_000_000_000_000, 50_000_000
 MOUNTING = Mounting.from_angles(HEIGHT, pitch=PITCH)
@@ -148,14 +153,25 @@ def test_a_bag_that_says_too_little_leaves_lanes_in_pixels(tmp_path, options, no
         ("- 1", "not a parameter file"),
         ("/**: 3", "not a parameter file"),
         ("a: [", "not a parameter file"),
-        ("/**: {ros__parameters: {camera_height: high}}", "camera_height is 'high'"),
+        ("/**: {ros__parameters: {camera_height: high}}", "camera_height is 'high'; a number"),
+        ("/**: {ros__parameters: {camera_height: 200}}", "between 0 and 100"),
+        ("/**: {ros__parameters: {camera_pitch: .nan}}", "between -1.58 and 1.58"),
+        ("/**: {ros__parameters: {base_frame: /base}}", "without /"),
+        ("/**: {ros__parameters: {base_frame: []}}", "base_frame is \\[\\]; a string"),
+        ("/**: {ros__parameters: {camera_hight: 1.5}}", "did you mean camera_height"),
+        ("/**: {ros__parameters: {camera_heigth: 1.5}}", "did you mean camera_height"),
+        ("slam: {ros__parameters: {base_frame: base}}", "is for /slam; a section lane_detector"),
+        (
+            "a: {lane_detector: {ros__parameters: {}}}\n/b/lane_detector: {ros__parameters: {}}",
+            "several nodes: /a/lane_detector, /b/lane_detector",
+        ),
     ],
 )
 def test_a_parameter_file_that_is_none_is_named(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(CalibrationError, match=words) as caught:
+    with pytest.raises(ParameterError, match=words) as caught:
         RoadParameters.from_file(path)
     assert str(path) in str(caught.value)
 
@@ -164,6 +180,26 @@ def test_a_parameter_file_may_hold_whole_numbers_and_other_parameters(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("lane_detector: {ros__parameters: {camera_height: 2, device: cpu}}")
     assert RoadParameters.from_file(path) == RoadParameters(camera_height=2.0)
+
+
+@pytest.mark.parametrize("name", ["lane_detector", "/veh/lane_detector", "veh:\n  lane_detector"])
+def test_of_a_parameter_file_for_many_nodes_the_detector_s_section_counts(tmp_path, name):
+    path = tmp_path / "bringup.yaml"
+    own = "{ros__parameters: {camera_height: 1.5}}"
+    path.write_text(
+        f"{name}: {own}\n/**: {{ros__parameters: {{camera_height: 2.5, camera_x: 1}}}}\n"
+        "rear_lane_detector: {ros__parameters: {camera_height: 0.9, camera_y: 3.0}}\n"
+        "slam_toolbox: {ros__parameters: {base_frame: base_footprint}}\n"
+    )
+    assert RoadParameters.from_file(path) == RoadParameters(camera_height=1.5, camera_x=1.0)
+
+
+def test_no_parameter_of_the_node_is_taken_for_a_misspelt_one(tmp_path):
+    path = tmp_path / "all.yaml"
+    given = {item.name: item.default for item in dataclasses.fields(DetectorParameters)}
+    given |= {"cameras": [""], "crop": [0.0] * 4}
+    path.write_text(yaml.safe_dump({"lane_detector": {"ros__parameters": given}}))
+    assert RoadParameters.from_file(path) == RoadParameters()
 
 
 # --- detect

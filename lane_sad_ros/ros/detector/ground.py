@@ -135,16 +135,8 @@ class CameraGround:
     def _mounting(self, header: Header) -> tuple[object, Mounting]:
         """How the camera is mounted, and what tells one mounting from another."""
         settings = self._settings
-        if settings.camera_height > 0:
-            values = (
-                settings.camera_height,
-                settings.camera_roll,
-                settings.camera_pitch,
-                settings.camera_yaw,
-                settings.camera_x,
-                settings.camera_y,
-            )
-            return values, Mounting.from_angles(*values)
+        if (mounting := settings.mounting) is not None:
+            return mounting, mounting
         hint = "lanes stay in pixels until the parameter camera_height says how high the camera is"
         if not settings.use_tf:
             raise self._problem("no_mounting", f"use_tf is off: {hint}")

@@ -31,7 +31,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
     """A lifecycle node around a `Pipeline`, which exists while the node is configured.
 
     stop: is called when the node wants its process to end. options: as for rclpy's Node.
-    Raises `settings.ParameterError` for a parameter that cannot be used.
+    Raises `ParameterError` for a parameter that cannot be used.
     """
 
     exit_code = 0

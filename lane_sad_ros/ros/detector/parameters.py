@@ -1,19 +1,16 @@
 """The parameters of `lane_detector`: names, defaults, what they mean and what they allow.
 
-`DetectorParameters` is the only list of them.
+`DetectorParameters` is the only list of them, those of `RoadParameters` included.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lane_sad_ros.messages.lanes import MARKER_LIFETIME
-from lane_sad_ros.names import BASE_FRAME
-from lane_sad_ros.road.ground import MAX_RANGE
-from lane_sad_ros.ros.declare import one_of, parameter
+from lane_sad_ros.parameters import one_of, parameter
+from lane_sad_ros.road.parameters import RoadParameters
 
 FROM_WEIGHTS = -1.0
 """A threshold of this value is the one that the weights file names."""
@@ -53,23 +50,8 @@ def _check_crop(value: Sequence[float]) -> str:
     return ""
 
 
-def _check_finite(value: float) -> str:
-    return "" if math.isfinite(value) else "must be a finite number"
-
-
-def _check_frame(value: str) -> str:
-    return "" if value and not value.startswith("/") else "must be the name of a frame, without /"
-
-
-def _mounting(description: str, lowest: float, highest: float) -> float:
-    """A number of how the camera is mounted."""
-    return parameter(
-        0.0, description, change="any", lowest=lowest, highest=highest, check=_check_finite
-    )
-
-
 @dataclass(frozen=True)
-class DetectorParameters:
+class DetectorParameters(RoadParameters):
     """The values of all parameters of `lane_detector`."""
 
     autostart: bool = parameter(
@@ -149,43 +131,10 @@ class DetectorParameters:
         lowest=1,
         highest=100,
     )
-    base_frame: str = parameter(
-        BASE_FRAME,
-        "Frame of points on the road: x forward, y left, its plane z = 0 is the road. Where "
-        "base_link is above the road, base_footprint is meant.",
-        check=_check_frame,
-    )
-    camera_height: float = _mounting(
-        "Metres of the camera above the road. Above 0, this and the other camera_... numbers say "
-        "how the camera is mounted; 0: TF says it. Of one camera only: several need TF.",
-        0.0,
-        100.0,
-    )
-    camera_pitch: float = _mounting("Radians that the camera looks down.", -1.58, 1.58)
-    camera_roll: float = _mounting("Radians that the camera's right side is lowered.", -3.15, 3.15)
-    camera_yaw: float = _mounting("Radians that the camera looks to the left.", -3.15, 3.15)
-    camera_x: float = _mounting("Metres of the camera ahead of base_frame.", -100.0, 100.0)
-    camera_y: float = _mounting("Metres of the camera to the left of base_frame.", -100.0, 100.0)
     use_tf: bool = parameter(
         True,
         "Without camera_height, take how the camera is mounted from TF, if tf2_ros is installed.",
         change="any",
-    )
-    ground_range: float = parameter(
-        MAX_RANGE,
-        "Metres from the camera up to which points are taken to the road.",
-        change="any",
-        lowest=1.0,
-        highest=1000.0,
-        check=_check_finite,
-    )
-    marker_lifetime: float = parameter(
-        MARKER_LIFETIME,
-        "Seconds after which a marker that is not renewed vanishes. 0: never.",
-        change="any",
-        lowest=0.0,
-        highest=3600.0,
-        check=_check_finite,
     )
     output_depth: int = parameter(
         5, "Queue length of the publishers, which are reliable.", lowest=1, highest=1000

@@ -15,6 +15,7 @@ from lane_sad_ros.evaluation.offline import images_of
 from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import in_words, score
 from lane_sad_ros.formats import lines
+from lane_sad_ros.parameters import ParameterError
 from lane_sad_ros.recordings.types import BagError
 from lane_sad_ros.reports.drive import write_report
 from lane_sad_ros.ros import declare, process
@@ -32,7 +33,7 @@ class LaneEvaluatorNode(Node):
     The work begins at once, in a thread of its own, and ends by calling `stop`. Then there are
     replay: what was played and answered, if anything was. problems: what went wrong, a sentence
     each. exit_code: 0 where nothing did. options: as for rclpy's Node.
-    Raises `settings.ParameterError` for a parameter that cannot be used.
+    Raises `ParameterError` for a parameter that cannot be used.
     """
 
     def __init__(self, stop: process.Stop = lambda: None, **options: Any) -> None:
@@ -42,9 +43,9 @@ class LaneEvaluatorNode(Node):
         for line in declare.unknown_overrides(self, EvaluatorParameters, self._parameter_overrides):
             self.get_logger().warning(line)
         if not self._settings.bag:
-            raise declare.ParameterError("parameter bag: name the bag, as in -p bag:=drive.mcap")
+            raise ParameterError("parameter bag: name the bag, as in -p bag:=drive.mcap")
         if self._settings.pace == "step" and self._settings.player in ("ros2_bag", "external"):
-            raise declare.ParameterError(
+            raise ParameterError(
                 f"parameter player: {self._settings.player} plays in real time only; set pace to "
                 "real_time"
             )
