@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from .camera import Camera
-from .conditions import BARRIER_HEIGHTS, CAR_COLOURS, sample_alignment, sample_lens, vary
+from .conditions import BARRIER_HEIGHTS, CAR_COLOURS, sample_alignment, sample_lens
+from .dice import Dice
 from .road import LABEL_RANGE, Marking
 from .spec import Barrier, Colour, Light, Patch, Pavement, Roadside, Scene, Skid, Vehicle
 
@@ -22,26 +21,25 @@ _DIRT: tuple[Colour, ...] = (
 _GRASS: tuple[Colour, ...] = (
     (0.14, 0.26, 0.2), (0.2, 0.34, 0.3), (0.12, 0.22, 0.17), (0.26, 0.4, 0.46), (0.16, 0.2, 0.24),
 )  # fmt: skip
+_DASHES = (  # period and length in metres
+    (12.0, 3.0), (9.0, 3.0), (12.2, 3.05), (8.0, 4.0), (4.0, 1.0), (16.0, 4.0),
+)  # fmt: skip
 
 
-def _paint(rng: np.random.Generator, left: float, middle: float, right: float) -> list[Marking]:
+def _paint(dice: Dice, left: float, middle: float, right: float) -> list[Marking]:
     """Partly marked: the centre line, the edge lines or one of them, rarely all three."""
-    styles = ["centre", "edges", "left", "right", "all"]
-    style = str(rng.choice(styles, p=[0.5, 0.2, 0.1, 0.1, 0.1]))
+    style = dice.choice(("centre", "edges", "left", "right", "all"), (0.5, 0.2, 0.1, 0.1, 0.1))
     # Fainter paint would make the road's edge itself look like what is labelled.
-    width, wear = float(rng.uniform(0.08, 0.18)), float(min(rng.beta(1.2, 3.0), 0.45))
-    yellow = rng.random() < 0.2
-    dashed = rng.random() < 0.55
-    period, length = [(12.0, 3.0), (9.0, 3.0), (12.2, 3.05), (8.0, 4.0), (4.0, 1.0), (16.0, 4.0)][
-        int(rng.integers(6))
-    ]
+    width, wear = dice.uniform(0.08, 0.18), min(float(dice.rng.beta(1.2, 3.0)), 0.45)
+    yellow, dashed = dice.chance(0.2), dice.chance(0.55)
+    period, length = dice.choice(_DASHES)
     solid = Marking(0.0, "solid", width=width, wear=wear)
     drawn = {
         "centre": replace(
             solid, offset=middle, kind="dashed" if dashed else "solid",
             colour="yellow" if yellow else "white", period=period, length=length,
-            phase=float(rng.uniform(0, period)),
-            double="solid" if rng.random() < 0.15 else "",
+            phase=dice.uniform(0, period),
+            double="solid" if dice.chance(0.15) else "",
         ),
         "left": replace(solid, offset=left),
         "right": replace(solid, offset=right),
@@ -52,153 +50,161 @@ def _paint(rng: np.random.Generator, left: float, middle: float, right: float) -
 
 
 def _damage(
-    rng: np.random.Generator, left: float, right: float, s0: float
+    dice: Dice, left: float, right: float, s0: float
 ) -> tuple[tuple[Patch, ...], tuple[Skid, ...]]:
     """Repairs, cracks across the road, seams and cracks along it."""
     patches, skids = [], []
 
     def across() -> float:
-        return float(rng.uniform(right, left))
+        return dice.uniform(right, left)
 
-    if rng.random() < 0.5:  # thin cracks from side to side
-        at = s0 + float(rng.uniform(1, 8))
-        spacing = float(rng.uniform(3, 15))
-        for _ in range(int(rng.integers(2, 14))):
-            ends = (right, left) if rng.random() < 0.7 else sorted((across(), across()))
-            thin = float(rng.uniform(0.02, 0.09))
-            patches.append(Patch(at, at + thin, ends[0], ends[1], float(rng.uniform(0.35, 0.75))))
-            at += spacing * float(rng.uniform(0.5, 1.5))
-    if rng.random() < 0.45:  # repairs
-        for _ in range(int(rng.integers(1, 7))):
-            at, foot = s0 + float(rng.uniform(2, 60)), across()
+    if dice.chance(0.5):  # thin cracks from side to side
+        at = s0 + dice.uniform(1, 8)
+        spacing = dice.uniform(3, 15)
+        for _ in range(dice.integer(2, 14)):
+            ends = (right, left) if dice.chance(0.7) else sorted((across(), across()))
+            thin = dice.uniform(0.02, 0.09)
+            patches.append(Patch(at, at + thin, ends[0], ends[1], dice.uniform(0.35, 0.75)))
+            at += spacing * dice.uniform(0.5, 1.5)
+    if dice.chance(0.45):  # repairs
+        for _ in range(dice.integer(1, 7)):
+            at, foot = s0 + dice.uniform(2, 60), across()
             patches.append(
-                Patch(at, at + float(rng.uniform(0.6, 9)), foot - float(rng.uniform(0.2, 1.4)),
-                      foot + float(rng.uniform(0.2, 1.4)), float(rng.uniform(0.55, 1.2)))
+                Patch(at, at + dice.uniform(0.6, 9), foot - dice.uniform(0.2, 1.4),
+                      foot + dice.uniform(0.2, 1.4), dice.uniform(0.55, 1.2))
             )  # fmt: skip
-    if rng.random() < 0.65:  # seams of tar and cracks that run with the road
+    if dice.chance(0.65):  # seams of tar and cracks that run with the road
         middle = (left + right) / 2
-        for number in range(int(rng.integers(1, 5))):
-            foot = middle + float(rng.normal(0, 0.3)) if number == 0 else across()
-            start = s0 + float(rng.uniform(-10, 25))
-            dark = rng.random() < 0.85
+        for number in range(dice.integer(1, 5)):
+            foot = middle + dice.normal(0, 0.3) if number == 0 else across()
+            start = s0 + dice.uniform(-10, 25)
+            dark = dice.chance(0.85)
             skids.append(
-                Skid(start, start + float(rng.uniform(15, 150)), foot,
-                     float(rng.normal(0, 0.004)), 0.0, float(rng.uniform(0.02, 0.16)),
-                     float(rng.uniform(0.35, 0.8) if dark else rng.uniform(1.1, 1.3)),
-                     wander=float(rng.uniform(0, 0.22)))
+                Skid(start, start + dice.uniform(15, 150), foot,
+                     dice.normal(0, 0.004), 0.0, dice.uniform(0.02, 0.16),
+                     dice.uniform(0.35, 0.8) if dark else dice.uniform(1.1, 1.3),
+                     wander=dice.uniform(0, 0.22))
             )  # fmt: skip
     return tuple(patches), tuple(skids)
 
 
-def _barriers(rng: np.random.Generator, pavement: Pavement) -> tuple[Barrier, ...]:
+def _barriers(dice: Dice, pavement: Pavement) -> tuple[Barrier, ...]:
     found = []
-    both = rng.random()
+    both = dice.roll()
     for side, edge in ((1, pavement.left), (-1, pavement.right)):
-        if both < 0.6 or (both < 0.8 and rng.random() < 0.5):
-            continue
-        kind = str(rng.choice(["rail", "kerb", "striped kerb", "wall"], p=[0.4, 0.38, 0.12, 0.1]))
-        tone = float(rng.uniform(0.35, 0.7))
-        away = 0.0 if "kerb" in kind else float(rng.uniform(0.2, 1.5))
-        colour = vary(rng, (tone, tone, tone), 0.05)
-        height = float(rng.uniform(*BARRIER_HEIGHTS[kind]))
-        found.append(Barrier(edge + side * away, kind, height, colour))
+        if both >= 0.8 or (both >= 0.6 and not dice.chance(0.5)):
+            kind = dice.choice(("rail", "kerb", "striped kerb", "wall"), (0.4, 0.38, 0.12, 0.1))
+            tone = dice.uniform(0.35, 0.7)
+            away = 0.0 if "kerb" in kind else dice.uniform(0.2, 1.5)
+            colour = dice.vary((tone, tone, tone), 0.05)
+            height = dice.uniform(*BARRIER_HEIGHTS[kind])
+            found.append(Barrier(edge + side * away, kind, height, colour))
     return tuple(found)
 
 
-def _vehicles(rng: np.random.Generator, left: float, right: float) -> tuple[Vehicle, ...]:
+def _vehicles(dice: Dice, left: float, right: float) -> tuple[Vehicle, ...]:
     """A few: ahead, towards us, parked on the verge."""
     found: list[Vehicle] = []
-    for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.5, 0.28, 0.15, 0.07]))):
-        kind = str(rng.choice(["car", "suv", "van", "truck"], p=[0.55, 0.25, 0.12, 0.08]))
-        where = rng.choice(["ahead", "towards", "parked"], p=[0.4, 0.4, 0.2])
-        share = {"ahead": 0.25, "towards": 0.75, "parked": float(rng.choice([-0.25, 1.25]))}[where]
-        towards = bool(where == "towards") and kind != "truck"
-        s = 12 + float(rng.exponential(50))
+    for _ in range(dice.choice((0, 1, 2, 3), (0.5, 0.28, 0.15, 0.07))):
+        kind = dice.choice(("car", "suv", "van", "truck"), (0.55, 0.25, 0.12, 0.08))
+        where = dice.choice(("ahead", "towards", "parked"), (0.4, 0.4, 0.2))
+        share = {"ahead": 0.25, "towards": 0.75, "parked": dice.choice((-0.25, 1.25))}[where]
+        towards = where == "towards" and kind != "truck"
+        s = 12 + dice.exponential(50)
         if all(abs(s - other.s) > 16 for other in found):
-            found.append(
-                Vehicle(s, right + share * (left - right) + float(rng.normal(0, 0.15)), kind,
-                        vary(rng, CAR_COLOURS[int(rng.integers(len(CAR_COLOURS)))], 0.06),
-                        oncoming=towards, yaw=float(rng.normal(0, 0.02)))
-            )  # fmt: skip
+            d = right + share * (left - right) + dice.normal(0, 0.15)
+            colour = dice.vary(dice.choice(CAR_COLOURS), 0.06)
+            yaw = dice.normal(0, 0.02)
+            found.append(Vehicle(s, d, kind, colour, oncoming=towards, yaw=yaw))
     return tuple(found)
+
+
+def _pavement(
+    dice: Dice, left: float, right: float, edges: tuple[float, ...], marked: bool, light: Light,
+    s0: float,
+) -> Pavement:  # fmt: skip
+    beside = (dice.uniform(0.05, 1.2), dice.uniform(0.05, 1.2)) if marked else (0.0, 0.0)
+    patches, skids = _damage(dice, left, right, s0)
+    grey, warm = dice.uniform(0.28, 0.66), dice.normal(0, 0.03)
+    uneven = 0.16 if dice.chance(0.3) else 0.04
+    halves = dice.rng.normal(1, uneven, len(edges) - 1).tolist()
+    verges = _DIRT if dice.chance(0.6) else _GRASS
+    return Pavement(
+        left=left + beside[0],
+        right=right - beside[1],
+        base=(grey * (1 - warm), grey, grey * (1 + warm)),
+        lane_edges=edges,
+        lane_gains=tuple(halves),
+        shoulder_gain=dice.uniform(0.85, 1.1),
+        edge_gain=dice.uniform(0.5, 1.0) if dice.chance(0.6) else dice.uniform(1.0, 1.5),
+        ragged=dice.uniform(0.0, 0.16),
+        grain=dice.uniform(0.05, 0.17),
+        streaks=dice.uniform(0.01, 0.08),
+        blotches=dice.uniform(0.02, 0.12),
+        tracks=dice.normal(-0.03, 0.07),
+        oil=dice.uniform(-0.05, 0.08),
+        cracks=dice.uniform(0.2, 1.0) if dice.chance(0.6) else 0.0,
+        patches=patches,
+        skids=skids,
+        verge=dice.vary(dice.choice(verges), 0.06),
+        verge_width=dice.uniform(0.1, 2.5),
+        field=dice.vary(dice.choice(_GRASS), 0.1),
+        paint=dice.uniform(0.7, 1.0),
+        tree_shade=dice.uniform(0.1, 1.0) if light.sun > 0.2 and dice.chance(0.3) else 0.0,
+        tree_side=dice.either(),
+    )
+
+
+def _roadside(dice: Dice, left: float, right: float, lamps: bool) -> Roadside:
+    """What stands beyond d = left and d = right."""
+    near = dice.uniform(1.0, 12.0)
+    return Roadside(
+        trees=dice.choice((0.0, dice.uniform(0.2, 1.0)), (0.2, 0.8)),
+        leaves=dice.vary((0.12, 0.24, 0.18) if dice.chance(0.7) else (0.12, 0.22, 0.28), 0.15),
+        tree_left=left + near + dice.uniform(0, 3),
+        tree_right=right - near - dice.uniform(0, 3),
+        posts=dice.uniform(28, 60) if lamps or dice.chance(0.25) else 0.0,
+        hills=dice.uniform(0, 0.09),
+        hill_colour=dice.vary((0.3, 0.33, 0.3) if dice.chance(0.6) else (0.24, 0.36, 0.42), 0.1),
+        treeline=dice.uniform(0.004, 0.06),
+        treeline_colour=dice.vary((0.12, 0.17, 0.14), 0.15),
+    )
 
 
 def country_road(
-    rng: np.random.Generator, camera: Camera, seed: int, light: Light, dark: bool, marked: bool
+    dice: Dice, camera: Camera, seed: int, light: Light, dark: bool, marked: bool
 ) -> Scene:
     """A road with few markings, or with none at all; `dark` makes the lens that of a night."""
-    s0 = float(seed % 977)
-    wide = bool(marked or rng.random() < 0.55)
+    wide = marked or dice.chance(0.55)
     if wide:  # two lanes, the vehicle on one of them
-        lane = float(rng.uniform(2.6, 3.8))
+        lane = dice.uniform(2.6, 3.8)
         left, middle, right = 1.5 * lane, 0.5 * lane, -0.5 * lane
-        if rng.random() < 0.15:
+        if dice.chance(0.15):
             left, middle, right = 0.5 * lane, -0.5 * lane, -1.5 * lane
-        if not marked and rng.random() < 0.15:  # a yard, a junction, a street with parking
-            left, right = left + float(rng.uniform(0, 14)), right - float(rng.uniform(0, 8))
+        if not marked and dice.chance(0.15):  # a yard, a junction, a street with parking
+            left, right = left + dice.uniform(0, 14), right - dice.uniform(0, 8)
     else:
-        half = float(rng.uniform(1.5, 2.6))
+        half = dice.uniform(1.5, 2.6)
         left, middle, right = half, 0.0, -half
-    markings = _paint(rng, left, middle, right) if marked else []
-    beside = rng.uniform(0.05, 1.2, 2) if marked else np.zeros(2)
+    markings = _paint(dice, left, middle, right) if marked else []
     edges = (left, middle, right) if wide else (left, right)
-    patches, skids = _damage(rng, left, right, s0)
-    grey = float(rng.uniform(0.28, 0.66))
-    warm = float(rng.normal(0, 0.03))
-    halves = rng.normal(1, 0.16 if rng.random() < 0.3 else 0.04, len(edges) - 1)
-    beside_colours = _DIRT if rng.random() < 0.6 else _GRASS
-    pavement = Pavement(
-        left=left + float(beside[0]),
-        right=right - float(beside[1]),
-        base=(grey * (1 - warm), grey, grey * (1 + warm)),
-        lane_edges=edges,
-        lane_gains=tuple(float(gain) for gain in halves),
-        shoulder_gain=float(rng.uniform(0.85, 1.1)),
-        edge_gain=float(rng.uniform(0.5, 1.0) if rng.random() < 0.6 else rng.uniform(1.0, 1.5)),
-        ragged=float(rng.uniform(0.0, 0.16)),
-        grain=float(rng.uniform(0.05, 0.17)),
-        streaks=float(rng.uniform(0.01, 0.08)),
-        blotches=float(rng.uniform(0.02, 0.12)),
-        tracks=float(rng.normal(-0.03, 0.07)),
-        oil=float(rng.uniform(-0.05, 0.08)),
-        cracks=float(rng.uniform(0.2, 1.0)) if rng.random() < 0.6 else 0.0,
-        patches=patches,
-        skids=skids,
-        verge=vary(rng, beside_colours[int(rng.integers(5))], 0.06),
-        verge_width=float(rng.uniform(0.1, 2.5)),
-        field=vary(rng, _GRASS[int(rng.integers(5))], 0.1),
-        paint=float(rng.uniform(0.7, 1.0)),
-        tree_shade=float(rng.uniform(0.1, 1.0)) if light.sun > 0.2 and rng.random() < 0.3 else 0.0,
-        tree_side=float(rng.choice([-1, 1])),
-    )
-    near = float(rng.uniform(1.0, 12.0))
-    roadside = Roadside(
-        trees=float(rng.choice([0.0, rng.uniform(0.2, 1.0)], p=[0.2, 0.8])),
-        leaves=vary(rng, (0.12, 0.24, 0.18) if rng.random() < 0.7 else (0.12, 0.22, 0.28), 0.15),
-        tree_left=pavement.left + near + float(rng.uniform(0, 3)),
-        tree_right=pavement.right - near - float(rng.uniform(0, 3)),
-        posts=float(rng.uniform(28, 60)) if light.lamps or rng.random() < 0.25 else 0.0,
-        hills=float(rng.uniform(0, 0.09)),
-        hill_colour=vary(rng, (0.3, 0.33, 0.3) if rng.random() < 0.6 else (0.24, 0.36, 0.42), 0.1),
-        treeline=float(rng.uniform(0.004, 0.06)),
-        treeline_colour=vary(rng, (0.12, 0.17, 0.14), 0.15),
-    )
-    lens = sample_lens(rng, dark)
-    if rng.random() < 0.25:  # cameras whose white balance is far off
-        blue, red = rng.uniform(1.05, 1.35), rng.uniform(0.85, 1.15)
-        lens = replace(lens, balance=(float(blue), 1.0, float(red)))
+    pavement = _pavement(dice, left, right, edges, marked, light, float(seed % 977))
+    roadside = _roadside(dice, pavement.left, pavement.right, light.lamps > 0)
+    lens = sample_lens(dice, dark)
+    if dice.chance(0.25):  # cameras whose white balance is far off
+        lens = replace(lens, balance=(dice.uniform(1.05, 1.35), 1.0, dice.uniform(0.85, 1.15)))
     return Scene(
         seed=seed,
         camera=camera,
         light=light,
         markings=tuple(markings),
         pavement=pavement,
-        barriers=_barriers(rng, pavement),
-        vehicles=_vehicles(rng, left, right),
+        barriers=_barriers(dice, pavement),
+        vehicles=_vehicles(dice, left, right),
         roadside=roadside,
         lens=lens,
-        **sample_alignment(rng, tightest=90, steepest=400)._asdict(),
-        offset=float(rng.normal(0, 0.3 if marked else 0.6)),
-        heading=float(rng.normal(0, 0.01 if marked else 0.025)),
+        **sample_alignment(dice, tightest=90, steepest=400)._asdict(),
+        offset=dice.normal(0, 0.3 if marked else 0.6),
+        heading=dice.normal(0, 0.01 if marked else 0.025),
         reach=LABEL_RANGE,
     )

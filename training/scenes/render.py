@@ -12,9 +12,10 @@ from .backdrop import backdrop
 from .camera import Array, Camera
 from .canvas import Canvas, Drawing
 from .effects import add_glows, develop
-from .road import BEHIND, STEP, Path, label, look_at_ground, slots
-from .roadside import barrier_drawings, roadside_drawings, structure_drawings
-from .spec import Scene
+from .road import BEHIND, STEP, Ground, Path, label, look_at_ground, slots
+from .roadside import barrier_drawings, roadside_drawings
+from .spec import Light, Scene, Structure
+from .structures import structure_drawings
 from .surface import lit, reflectance, shade_of_trees
 from .vehicles import footprints, vehicle_drawing
 
@@ -68,7 +69,7 @@ def render_along(
 ) -> Rendering:
     """The scene on a given stretch of road that begins s0 metres into the world, for a vehicle
     that heads `north` radians in it; `grain` seeds what differs from frame to frame."""
-    light, pavement = scene.light, scene.pavement
+    light = scene.light
     rng = np.random.default_rng((scene.seed, grain))
     left, up = camera.slopes()
     ground = look_at_ground(path, camera, left, up)
@@ -78,33 +79,8 @@ def render_along(
     image[:cut] = backdrop(
         left[:cut], up[:cut], light, scene.roadside, scene.seed, north, camera.fx
     )
-    s = ground.s + np.float32(s0)
-    colour, paint = reflectance(ground, s, pavement, scene.markings, scene.seed)
     canvas = Canvas(np.empty(0, np.uint8), camera, path, light)
-    shadow, extra = _shadows(scene, path, camera, canvas, s0, top)
-    sun = shade_of_trees(ground, s, pavement, scene.seed) * shadow[0]
-    for structure in scene.structures:
-        if structure.kind == "gantry":
-            continue
-        slant = ground.d * np.float32(0.25 * np.sin(light.azimuth))
-        soft = 0.25 + ground.along
-        under = np.clip((s + slant - structure.s) / soft + 0.5, 0, 1) - np.clip(
-            (s + slant - structure.s - structure.length) / soft + 0.5, 0, 1
-        )
-        sun *= 1 - under
-        if structure.kind == "tunnel":
-            pools = 0.5 + 0.12 * np.cos(s * np.float32(2 * np.pi / 6))
-            extra = extra + np.asarray(under * (pools - light.ambient * 0.75), np.float32)
-        else:
-            extra = extra - np.asarray(under * (light.ambient * 0.3), np.float32)
-    if light.lamps and scene.roadside.posts:
-        phase = np.cos(s * np.float32(2 * np.pi / scene.roadside.posts))
-        lamps = light.lamps * (0.55 + 0.45 * phase)
-        extra = extra + lamps.astype(np.float32)
-    surface = lit(colour, paint, ground, sun, light, extra)
-    surface *= shadow[1][..., None]
-    if light.wet:
-        _wet(surface, image, ground.x, paint, top, light.wet, rough=colour[..., 1])
+    surface = _surface(scene, canvas, ground, image, ground.s + np.float32(s0))
     clear = np.exp(-ground.x / np.float32(light.visibility))[..., None]
     surface = surface * clear + np.array(light.horizon, np.float32) * (1 - clear)
     image[top:] = (
@@ -120,27 +96,55 @@ def render_along(
     return Rendering(**vars(truth_along(scene, path, camera)), image=picture)
 
 
-def _shadows(
-    scene: Scene, path: Path, camera: Camera, canvas: Canvas, s0: float, top: int
-) -> tuple[tuple[Array, Array], Array]:
-    """(sun left by vehicles' shadows, light left under vehicles) and no extra light."""
-    shape = (camera.height - top, camera.width)
-    ones = np.ones(shape, np.float32)
-    if not scene.vehicles:
-        return (ones, ones), np.zeros(shape, np.float32)
-    scale = camera.width / 640
-    cast = footprints(path, camera, scene.vehicles, canvas.sun, 0.0, True)[top:]
-    under = footprints(path, camera, scene.vehicles, canvas.sun, 0.12, False)[top:]
-    soft_cast = cv2.GaussianBlur(cast, (0, 0), 0.9 * scale).astype(np.float32)
-    soft_under = cv2.GaussianBlur(under, (0, 0), 1.6 * scale).astype(np.float32)
-    return (1 - soft_cast * np.float32(1 / 255), 1 - soft_under * np.float32(0.72 / 255)), (
-        np.zeros(shape, np.float32)
-    )
+def _surface(scene: Scene, canvas: Canvas, ground: Ground, image: Array, s: Array) -> Array:
+    """Radiance (rows, W, 3) of the ground; s is absolute, `image` holds the sky above."""
+    light, pavement = scene.light, scene.pavement
+    colour, paint = reflectance(ground, s, pavement, scene.markings, scene.seed)
+    sun, extra = shade_of_trees(ground, s, pavement, scene.seed), np.zeros_like(s)
+    open_sky = None
+    if scene.vehicles:
+        cast, open_sky = _shadows(scene, canvas, ground.top)
+        sun *= cast
+    for structure in scene.structures:
+        if structure.kind != "gantry":
+            _roof(structure, light, ground, s, sun, extra)
+    if light.lamps and scene.roadside.posts:
+        phase = np.cos(s * np.float32(2 * np.pi / scene.roadside.posts))
+        extra += light.lamps * (0.55 + 0.45 * phase)
+    surface = lit(colour, paint, ground, sun, light, extra)
+    if open_sky is not None:
+        surface *= open_sky[..., None]
+    if light.wet:
+        _wet(surface, image, ground.x, paint, ground.top, light.wet)
+    return surface
 
 
-def _wet(
-    surface: Array, image: Array, x: Array, paint: Array, top: int, wet: float, rough: Array
+def _shadows(scene: Scene, canvas: Canvas, top: int) -> tuple[Array, Array]:
+    """Shares of sun left by vehicles' shadows and of all light left under the vehicles."""
+    left = []
+    for grow, shadow, soft, depth in ((0.0, True, 0.9, 1.0), (0.12, False, 1.6, 0.72)):
+        mask = footprints(canvas.path, canvas.camera, scene.vehicles, canvas.sun, grow, shadow)
+        blurred = cv2.GaussianBlur(mask[top:], (0, 0), soft * canvas.camera.width / 640)
+        left.append(1 - blurred.astype(np.float32) * np.float32(depth / 255))
+    return left[0], left[1]
+
+
+def _roof(
+    structure: Structure, light: Light, ground: Ground, s: Array, sun: Array, extra: Array
 ) -> None:
+    """Takes sun and sky from the ground under a bridge; a tunnel has lamps."""
+    at = s + ground.d * np.float32(0.25 * np.sin(light.azimuth)) - structure.s
+    soft = 0.25 + ground.along
+    under = np.clip(at / soft + 0.5, 0, 1) - np.clip((at - structure.length) / soft + 0.5, 0, 1)
+    sun *= 1 - under
+    if structure.kind == "tunnel":
+        pools = 0.5 + 0.12 * np.cos(s * np.float32(2 * np.pi / 6))
+        extra += under * (pools - light.ambient * 0.75)
+    else:
+        extra -= under * (light.ambient * 0.3)
+
+
+def _wet(surface: Array, image: Array, x: Array, paint: Array, top: int, wet: float) -> None:
     """Lays the mirrored, vertically smeared sky over the ground in place."""
     rows = surface.shape[0]
     source = np.clip(2 * top - np.arange(top, top + rows), 0, top)

@@ -8,6 +8,7 @@ import numpy as np
 from .camera import Camera, sample_camera
 from .conditions import sample_light
 from .country import country_road
+from .dice import Dice
 from .marked import marked_road
 from .spec import Scene
 
@@ -26,8 +27,9 @@ def sample_scene(
     """
     camera = camera or sample_camera(rng)
     seed = int(rng.integers(2**31))
-    light, dark = sample_light(rng)
-    roll = rng.random()
+    dice = Dice(rng)
+    light, dark = sample_light(dice)
+    roll = dice.roll()
     if roll < unmarked + sparse:
-        return country_road(rng, camera, seed, light, dark, marked=bool(roll >= unmarked))
-    return marked_road(rng, camera, seed, light, dark)
+        return country_road(dice, camera, seed, light, dark, marked=roll >= unmarked)
+    return marked_road(dice, camera, seed, light, dark)

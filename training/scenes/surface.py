@@ -3,6 +3,8 @@ so far markings fade as they do in a real image instead of flickering."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -134,66 +136,62 @@ def beams(ground: Ground, strength: float) -> Array:
     return np.asarray(strength * pool * (1.3 * np.exp(-x / 32) + 0.1), np.float32)
 
 
+def _kept(footprint: Array, detail: float) -> Array:
+    """How much detail of this size, in metres, a footprint leaves, 0..1."""
+    return np.asarray(1 / (1 + (footprint * np.float32(1 / detail)) ** 2), np.float32)
+
+
+@dataclass(frozen=True)
+class _Texture:
+    """Noise over the ground, and how much of it each pixel's footprint leaves; (rows, W)."""
+
+    s: Array  #: metres into the world
+    shift: np.float32
+    grain: Array
+    gravel: Array
+    blotch: Array
+    streak: Array
+    near: Array  #: what is left of detail of centimetres
+    middle: Array  #: and of decimetres
+
+    @classmethod
+    def of(cls, ground: Ground, s: Array, seed: int) -> _Texture:
+        shift = np.float32((seed % 97) / 97)
+        near = _kept(ground.along, 0.06)
+        middle = _kept(ground.along, 0.7)
+        fine = sample(
+            layers((0.3, 1, 1.0), (0.9, 3, 1.0)),
+            s * np.float32(1 / 27) + shift,
+            ground.d * np.float32(1 / 22) + shift,
+        )
+        coarse = sample(
+            layers((1.3, 2, 1.0), (0.9, 4, 4.0)),
+            s * np.float32(1 / 150) + shift,
+            ground.d * np.float32(1 / 38),
+        )
+        return cls(
+            s, shift, fine[..., 0], fine[..., 1], coarse[..., 0], coarse[..., 1], near, middle
+        )
+
+    def stones(self, ground: Ground) -> Array:
+        """They show only near the camera: rows whose footprint is a few centimetres."""
+        first = int(np.argmax(ground.along.min(axis=1) < 0.12))
+        part = slice(first, None)
+        out = np.zeros_like(self.s)
+        scale = np.float32(1 / 5.3)
+        look = sample(noise(0.25, 12), self.s[part] * scale, ground.d[part] * scale + self.shift)
+        out[part] = look / (1 + (ground.along[part] * np.float32(1 / 0.035)) ** 2)
+        return out
+
+
 def reflectance(
     ground: Ground, s: Array, pavement: Pavement, markings: tuple[Marking, ...], seed: int
 ) -> tuple[Array, Array]:
     """Colour (rows, W, 3) of the unlit ground and the share of paint (rows, W); s is absolute."""
-    d = ground.d
-    level = np.log2(np.maximum(ground.across, _CELL) * np.float32(1 / _CELL))
-    aside = d
-    if pavement.ragged:
-        from_edge = np.minimum(np.abs(d - pavement.left), np.abs(d - pavement.right))
-        amount = np.clip(np.float32(1.5) - from_edge, 0, 1) * np.float32(pavement.ragged)
-        aside = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
-    cell = (aside + np.float32(_HALF)) * np.float32(1 / _CELL) - np.float32(0.5)
-    base = cv2.remap(
-        _profile(pavement, markings),
-        np.clip(cell, 0, 2 * _HALF / _CELL - 1),
-        np.minimum(level, _LEVELS - 1),
-        cv2.INTER_LINEAR,
-    )
+    texture = _Texture.of(ground, s, seed)
+    base = _plan(ground, s, pavement, markings)
     colour = np.ascontiguousarray(base[..., :3])
-    rough = base[..., 3]
-    shift = np.float32((seed % 97) / 97)
-    near = 1 / (1 + (ground.along * np.float32(1 / 0.06)) ** 2)
-    middle = 1 / (1 + (ground.along * np.float32(1 / 0.7)) ** 2)
-    fine = sample(
-        layers((0.3, 1, 1.0), (0.9, 3, 1.0)),
-        s * np.float32(1 / 27) + shift,
-        d * np.float32(1 / 22) + shift,
-    )
-    coarse = sample(
-        layers((1.3, 2, 1.0), (0.9, 4, 4.0)),
-        s * np.float32(1 / 150) + shift,
-        d * np.float32(1 / 38),
-    )
-    grain, gravel = fine[..., 0], fine[..., 1]
-    blotch, streak = coarse[..., 0], coarse[..., 1]
-    # Stones show only near the camera: rows whose footprint is a few centimetres.
-    first = int(np.argmax(ground.along.min(axis=1) < 0.12))
-    part = slice(first, None)
-    stones = np.zeros_like(s)
-    stones[part] = sample(
-        noise(0.25, 12), s[part] * np.float32(1 / 5.3), d[part] * np.float32(1 / 5.3) + shift
-    ) / (1 + (ground.along[part] * np.float32(1 / 0.035)) ** 2)
-    gain = 1 + rough * (
-        stones * np.float32(pavement.grain * 1.7)
-        + grain * (near * np.float32(pavement.grain * 0.7))
-        + gravel * (middle * np.float32(pavement.grain * 0.35))
-        + blotch * np.float32(pavement.blotches)
-    )
-    gain += streak * np.float32(pavement.streaks)
-    paved = _inside(d, pavement.right, pavement.left, ground.across)
-    if pavement.joint_period:
-        joint = _dashes(s, pavement.joint_period, 0.05, ground.along)
-        slab = np.floor(s * np.float32(1 / pavement.joint_period))
-        gain *= 1 - joint * paved * np.float32(pavement.joint_depth)
-        gain += paved * np.float32(0.04) * np.sin(slab * 12.9898) * middle
-    if pavement.cracks:
-        crack = sample(cracks(), s * np.float32(1 / 9) + shift, d * np.float32(1 / 6.3))
-        patchy = np.clip(blotch + 0.5, 0, 1)
-        fade = 1 / (1 + (ground.along * np.float32(1 / 0.12)) ** 2)
-        gain *= 1 - crack * patchy * fade * paved * np.float32(pavement.cracks)
+    gain = _roughness(ground, texture, pavement, base[..., 3])
     reach = s.min(axis=1), s.max(axis=1)
     for patch in pavement.patches:
         rows = _rows(patch.start, patch.end, reach)
@@ -202,35 +200,80 @@ def reflectance(
         rows = _rows(skid.start, skid.end, reach)
         gain[rows] *= 1 + _skid(skid, ground, s, rows) * np.float32(skid.gain - 1)
     colour *= np.clip(gain, 0.15, 2.2)[..., None]
-    paint = np.zeros_like(d)
-    white = WHITE * np.float32(pavement.paint)
+    paint = np.zeros_like(s)
     for patch in pavement.patches:
         if patch.paint:
             rows = _rows(patch.start, patch.end, reach)
             share = _patch(patch, ground, s, rows) * np.float32(patch.paint)
-            share = share * np.clip(1 + 0.25 * blotch[rows] + 0.15 * gravel[rows], 0, 1)
-            colour[rows] += share[..., None] * (white - colour[rows])
+            worn = 0.25 * texture.blotch[rows] + 0.15 * texture.gravel[rows]
+            share = share * np.clip(1 + worn, 0, 1)
+            colour[rows] += share[..., None] * (WHITE * np.float32(pavement.paint) - colour[rows])
             paint[rows] = np.maximum(paint[rows], share)
     for marking in markings:
-        if marking.kind == "none":
-            continue
-        half = marking.width / 2 + ((marking.gap + marking.width) / 2 if marking.double else 0.0)
-        # Paint touches few pixels: only those are computed.
-        at = np.nonzero(np.abs(d - np.float32(marking.offset)) < half + 0.5 * ground.across)
-        where, clear = s[at], middle[at]
-        share = coverage(marking, d[at], where, ground.across[at], ground.along[at])
-        wear = np.full_like(where, marking.wear)
-        if marking.worn_from > -1e8 or marking.worn_to < 1e8:
-            ends = np.minimum(where - marking.worn_from, marking.worn_to - where)
-            wear *= np.clip(ends / 8, 0, 1)
-        rough = gravel[at] * 0.22 * clear + blotch[at] * 0.3
-        share *= np.clip(1.1 - wear * 1.25 + rough * (0.15 + wear * 1.6), 0, 1)
-        tone = (YELLOW if marking.colour == "yellow" else WHITE) * np.float32(pavement.paint)
-        tone = tone * (1 + 0.05 * grain[at] * near[at])[..., None]
-        under = colour[at]
-        colour[at] = under + share[..., None] * (tone - under)
-        paint[at] = np.maximum(paint[at], share)
+        if marking.labelled:
+            _mark(colour, paint, ground, texture, marking, pavement.paint)
     return colour, paint
+
+
+def _plan(ground: Ground, s: Array, pavement: Pavement, markings: tuple[Marking, ...]) -> Array:
+    """The profile's colour and roughness at each pixel, (rows, W, 4)."""
+    d = ground.d
+    level = np.log2(np.maximum(ground.across, _CELL) * np.float32(1 / _CELL))
+    if pavement.ragged:
+        from_edge = np.minimum(np.abs(d - pavement.left), np.abs(d - pavement.right))
+        amount = np.clip(np.float32(1.5) - from_edge, 0, 1) * np.float32(pavement.ragged)
+        d = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
+    cell = (d + np.float32(_HALF)) * np.float32(1 / _CELL) - np.float32(0.5)
+    return cv2.remap(
+        _profile(pavement, markings),
+        np.clip(cell, 0, 2 * _HALF / _CELL - 1),
+        np.minimum(level, _LEVELS - 1),
+        cv2.INTER_LINEAR,
+    )
+
+
+def _roughness(ground: Ground, texture: _Texture, pavement: Pavement, rough: Array) -> Array:
+    """Brightness around 1 of each pixel: stones, blotches, joints, cracks."""
+    s, d = texture.s, ground.d
+    gain = 1 + rough * (
+        texture.stones(ground) * np.float32(pavement.grain * 1.7)
+        + texture.grain * (texture.near * np.float32(pavement.grain * 0.7))
+        + texture.gravel * (texture.middle * np.float32(pavement.grain * 0.35))
+        + texture.blotch * np.float32(pavement.blotches)
+    )
+    gain += texture.streak * np.float32(pavement.streaks)
+    paved = _inside(d, pavement.right, pavement.left, ground.across)
+    if pavement.joint_period:
+        joint = _dashes(s, pavement.joint_period, 0.05, ground.along)
+        slab = np.floor(s * np.float32(1 / pavement.joint_period))
+        gain *= 1 - joint * paved * np.float32(pavement.joint_depth)
+        gain += paved * np.float32(0.04) * np.sin(slab * 12.9898) * texture.middle
+    if pavement.cracks:
+        crack = sample(cracks(), s * np.float32(1 / 9) + texture.shift, d * np.float32(1 / 6.3))
+        patchy = np.clip(texture.blotch + 0.5, 0, 1)
+        fade = _kept(ground.along, 0.12)
+        gain *= 1 - crack * patchy * fade * paved * np.float32(pavement.cracks)
+    return np.asarray(gain, np.float32)
+
+
+def _mark(
+    colour: Array, paint: Array, ground: Ground, texture: _Texture, marking: Marking, fresh: float
+) -> None:
+    """Lays a marking over the ground's colour and share of paint."""
+    half = marking.width / 2 + ((marking.gap + marking.width) / 2 if marking.double else 0.0)
+    # Paint touches few pixels: only those are computed.
+    at = np.nonzero(np.abs(ground.d - np.float32(marking.offset)) < half + 0.5 * ground.across)
+    s, blotch = texture.s[at], texture.blotch[at]
+    share = coverage(marking, ground.d[at], s, ground.across[at], ground.along[at])
+    wear = np.full_like(s, marking.wear)
+    if marking.worn_from > -1e8 or marking.worn_to < 1e8:
+        wear *= np.clip(np.minimum(s - marking.worn_from, marking.worn_to - s) / 8, 0, 1)
+    rough = texture.gravel[at] * 0.22 * texture.middle[at] + blotch * 0.3
+    share *= np.clip(1.1 - wear * 1.25 + rough * (0.15 + wear * 1.6), 0, 1)
+    tone = (YELLOW if marking.colour == "yellow" else WHITE) * np.float32(fresh)
+    tone = tone * (1 + 0.05 * texture.grain[at] * texture.near[at])[..., None]
+    colour[at] += share[..., None] * (tone - colour[at])
+    paint[at] = np.maximum(paint[at], share)
 
 
 def shade_of_trees(ground: Ground, s: Array, pavement: Pavement, seed: int) -> Array:
