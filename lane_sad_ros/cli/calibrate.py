@@ -16,7 +16,7 @@ from lane_sad_ros.arguments import count, positive
 from lane_sad_ros.cli.common import CommandError, Problems, input_errors
 from lane_sad_ros.files import replacing
 from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.pictures.birdseye import calibration_words, draw_fit
+from lane_sad_ros.pictures.calibrated import calibration_words, draw_fit
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.camera_info import camera_info_topic, read_camera_info
 from lane_sad_ros.recordings.sources import IMAGE_SUFFIXES, FrameSource, open_frames

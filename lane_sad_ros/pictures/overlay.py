@@ -14,18 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.lanes import Lanes
-from lane_sad_ros.pictures.colours import EGO_COLOUR, slot_colour, slot_label
-from lane_sad_ros.pictures.strokes import (
-    FONT,
-    Image,
-    _darken,
-    check,
-    draw_line,
-    draw_words,
-    lines_on,
-    paint,
-)
+from lane_sad_ros.pictures.colours import EGO_COLOUR, Colour, slot_colour, slot_label
+from lane_sad_ros.pictures.strokes import FONT, Image, check_image, curves, draw_curve, paint
 from lane_sad_ros.road.ego import EgoLane, ego_words
+
+# The longest that the figures of the ego lane and the rate become.
+_WIDEST = (
+    "offset 0.00 m right",
+    "width 0.00 m",
+    "heading 00.0 deg right",
+    "radius 0000 m right",
+    "000.0 Hz",
+)
+_INK: Colour = (245, 245, 245)
+_SHEET = 24  # grey of a contact sheet
 
 
 def draw_lanes(
@@ -36,7 +38,7 @@ def draw_lanes(
     rate: float | None = None,
     copy: bool = True,
 ) -> Image:
-    """Draw lanes and their existence flags on an image.
+    """Draws lanes and their existence flags on an image.
 
     image: H×W×3 uint8 BGR. It may have another size than the one `lanes` refers to: points are
         scaled.
@@ -49,20 +51,23 @@ def draw_lanes(
     exist. A strip at the top shows every slot with its probability, absent ones in grey.
     Raises ValueError if `image` is not such an array.
     """
-    check(image)
+    check_image(image)
     canvas = np.array(image, order="C") if copy else image
-    lines = lines_on(lanes, canvas)
+    found = curves(lanes, canvas)
     slots = len(lanes)
-
     left, right = slots // 2 - 1, (slots + 1) // 2
-    if left in lines and right in lines:
-        _fill_between(canvas, lines[left], lines[right])
+    if left in found and right in found:
+        _fill_between(canvas, found[left], found[right])
     # Outer lanes first: where lines meet towards the horizon, the ego pair lies on top.
     for lane in sorted(lanes, key=lambda lane: -abs(2 * lane.slot - slots + 1)):
-        if lane.slot in lines:
-            is_ego = lane.slot in (left, right)
-            colour = slot_colour(lane.slot, slots)
-            draw_line(canvas, lines[lane.slot], colour, lane.probability, is_ego)
+        if lane.slot in found:
+            draw_curve(
+                canvas,
+                found[lane.slot],
+                slot_colour(lane.slot, slots),
+                probability=lane.probability,
+                is_ego=lane.slot in (left, right),
+            )
     words = ego_words(ego) if ego is not None and ego.valid else []
     words += [f"{rate:.1f} Hz"] if rate is not None else [""] * bool(words)
     _draw_legend(canvas, lanes, words)
@@ -87,21 +92,10 @@ def contact_sheet(
         columns = min(len(images), max(1, round(math.sqrt(len(images)))))
     gap = 8
     cell_width = max(16, (width - gap) // columns - gap)
-    font_scale = cell_width / 1100
-    (_, text_height), baseline = cv2.getTextSize("Lg", FONT, font_scale, 1)
-    title_height = text_height + baseline + 8
-    cells = []
-    for image, title in zip(images, titles, strict=True):
-        cell_height = max(1, round(cell_width * image.shape[0] / image.shape[1]))
-        picture = cv2.resize(image, (cell_width, cell_height), interpolation=cv2.INTER_AREA)
-        cell = np.full((cell_height + title_height, cell_width, 3), 24, np.uint8)
-        cell[:cell_height] = picture
-        origin = (2, cell_height + text_height + 4)
-        cv2.putText(cell, title, origin, FONT, font_scale, (225, 225, 225), 1, cv2.LINE_AA)
-        cells.append(cell)
+    cells = [_cell(*entry, cell_width) for entry in zip(images, titles, strict=True)]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.shape[0] for cell in row) + gap for row in rows]
-    sheet = np.full((sum(heights) + gap, columns * (cell_width + gap) + gap, 3), 24, np.uint8)
+    sheet = np.full((sum(heights) + gap, columns * (cell_width + gap) + gap, 3), _SHEET, np.uint8)
     top = gap
     for row, height in zip(rows, heights, strict=True):
         for index, cell in enumerate(row):
@@ -111,8 +105,20 @@ def contact_sheet(
     return sheet
 
 
+def _cell(image: Image, title: str, width: int) -> Image:
+    """An image of a sheet with its title below."""
+    font_scale = width / 1100
+    (_, text_height), baseline = cv2.getTextSize("Lg", FONT, font_scale, 1)
+    height = max(1, round(width * image.shape[0] / image.shape[1]))
+    cell = np.full((height + text_height + baseline + 8, width, 3), _SHEET, np.uint8)
+    cell[:height] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    origin = (2, height + text_height + 4)
+    cv2.putText(cell, title, origin, FONT, font_scale, (225, 225, 225), 1, cv2.LINE_AA)
+    return cell
+
+
 def _fill_between(canvas: Image, left: NDArray[np.float64], right: NDArray[np.float64]) -> None:
-    """Tint the ego lane over the rows that both its lines cover."""
+    """Tints the ego lane over the rows that both its lines cover."""
     left, right = (_down_the_side(line, canvas) for line in (left, right))
     top, bottom = max(left[0, 1], right[0, 1]), min(left[-1, 1], right[-1, 1])
     if bottom <= top:
@@ -157,8 +163,29 @@ def _draw_legend(canvas: Image, lanes: Lanes, words: Sequence[str]) -> None:
         cv2.circle(strip, centre, radius, colour, -1 if lane.exists else 1, cv2.LINE_AA)
         text = f"{slot_label(lane.slot, len(lanes))} {100 * lane.probability:.0f}%"
         origin = (round((index + 0.26) * cell), round(strip_height / 2 + font_scale * 10))
-        ink = (245, 245, 245) if lane.exists else (150, 150, 150)
+        ink = _INK if lane.exists else (150, 150, 150)
         cv2.putText(strip, text, origin, FONT, font_scale, ink, thickness, cv2.LINE_AA)
     if words:
         strip_top = top + strip_height + 1
-        draw_words(canvas, words, strip_top, strip_height, font_scale, thickness)
+        _draw_words(canvas, words, strip_top, strip_height, font_scale, thickness)
+
+
+def _draw_words(
+    canvas: Image, words: Sequence[str], top: int, height: int, font_scale: float, thickness: int
+) -> None:
+    """A strip of words, each in a place that is as wide as it can get, so that none dances."""
+    widths = [
+        cv2.getTextSize(widest + "  ", FONT, font_scale, thickness)[0][0]
+        for widest in _WIDEST[-len(words) :]
+    ]
+    shrink = min(1.0, 0.98 * canvas.shape[1] / sum(widths))
+    left = round((canvas.shape[1] - shrink * sum(widths)) / 2)
+    _darken(canvas[top : top + height, left : left + round(shrink * sum(widths))])
+    base = round(top + height / 2 + shrink * font_scale * 10)
+    for word, place in zip(words, np.cumsum([0, *widths[:-1]]), strict=True):
+        origin = (round(left + shrink * (place + 10 * font_scale)), base)
+        cv2.putText(canvas, word, origin, FONT, shrink * font_scale, _INK, thickness, cv2.LINE_AA)
+
+
+def _darken(part: Image) -> None:
+    part[:] = cv2.addWeighted(part, 0.3, np.full_like(part, 16), 0.7, 0)

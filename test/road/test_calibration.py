@@ -12,7 +12,8 @@ import training.scenes.drive
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
-from lane_sad_ros.pictures.birdseye import BirdsEye, draw_fit
+from lane_sad_ros.pictures.birdseye import BirdsEye
+from lane_sad_ros.pictures.calibrated import draw_fit
 from lane_sad_ros.pictures.colours import slot_colour
 from lane_sad_ros.recordings import writing
 from lane_sad_ros.recordings.types import MESSAGES
