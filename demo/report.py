@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from lane_sad_ros import files
+from lane_sad_ros.files import writing_lines
 from lane_sad_ros.formats import lines
 from lane_sad_ros.formats.drives import Scene
+from lane_sad_ros.image_files import Image, write_image
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.birdseye import BirdsEye
 from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes
@@ -25,6 +26,7 @@ from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.road.ground import GroundProjector
 from lane_sad_ros.ros.playing.collector import Answer
 from lane_sad_ros.ros.playing.session import Sent
+from lane_sad_ros.video_files import writing_video
 
 TOLERANCE = 20.0
 """Pixels within which a point counts as found."""
@@ -58,9 +60,9 @@ class Report:
         self._stack = ExitStack()
         self._rate = rate
         self._for_browsers = for_browsers
-        self._overlay: files.Image | None = None
+        self._overlay: Image | None = None
         self._birds_eye = BirdsEye(projector, 720) if projector is not None else None
-        self._cells: list[tuple[str, files.Image, files.Image | None]] = []
+        self._cells: list[tuple[str, Image, Image | None]] = []
         self._every = 1
         self._sent: list[float] = []
         self._received: list[float] = []
@@ -74,13 +76,9 @@ class Report:
         self._ego_lanes = 0
 
     def __enter__(self) -> Report:
-        self._add_line = self._stack.enter_context(
-            files.writing_lines(self._folder / "lanes.jsonl")
-        )
-        self._add_image: Callable[[files.Image], None] = self._stack.enter_context(
-            files.writing_video(
-                self._folder / "overlay.mp4", self._rate, for_browsers=self._for_browsers
-            )
+        self._add_line = self._stack.enter_context(writing_lines(self._folder / "lanes.jsonl"))
+        self._add_image: Callable[[Image], None] = self._stack.enter_context(
+            writing_video(self._folder / "overlay.mp4", self._rate, for_browsers=self._for_browsers)
         )
         return self
 
@@ -128,7 +126,7 @@ class Report:
             if cells:
                 chosen = np.linspace(0, len(cells) - 1, min(count, len(cells)))
                 titles, pictures = zip(*(cells[round(index)] for index in chosen), strict=True)
-                files.write_image(self._folder / name, contact_sheet(pictures, titles))
+                write_image(self._folder / name, contact_sheet(pictures, titles))
 
     def summary(
         self,
@@ -179,9 +177,7 @@ class Report:
             }
         return figures
 
-    def _add_cell(
-        self, title: str, overlay: files.Image, frame: SourceFrame, answer: Answer
-    ) -> None:
+    def _add_cell(self, title: str, overlay: Image, frame: SourceFrame, answer: Answer) -> None:
         if (len(self._received) - 1) % self._every:
             return
         road = None
@@ -213,7 +209,7 @@ class Report:
                 errors.append(error)
 
 
-def _small(picture: files.Image, width: int) -> files.Image:
+def _small(picture: Image, width: int) -> Image:
     height = round(picture.shape[0] * width / picture.shape[1])
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -1,34 +1,96 @@
-"""Files that appear whole or not at all; lines of JSON."""
+"""Text, JSON and YAML files, read with care; files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+import yaml
+
+_YAML_BYTES = 2_000_000
+_YAML_NODES = 200_000  # aliases counted as often as they stand for something
+
+
+class SourceError(ValueError):
+    """Input that cannot be read; the text is one line for the user."""
+
+
+def below(folder: Path, name: str | os.PathLike[str]) -> Path:
+    """The place of a name below a folder, for a name that a list or a label says.
+
+    Raises SourceError for one that leads out of the folder.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(path):
+        raise SourceError(
+            f"{str(name)!r} leads out of {folder}; a name below it is needed, without .."
+        )
+    return folder / path
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which 2.jpg comes before 10.jpg."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path beside `path` to write to, with the same ending, that takes its place at the end.
+    """An empty file beside `path` to write to, with the same ending, that takes its place.
 
     Where the block raises, what it wrote is removed and a file that was at `path` stays as it was.
-    Makes the folder if need be.
+    Makes the folder if need be. Raises OSError, which names `path`.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    partial = target.with_name(f".{target.stem[:64]}.{secrets.token_hex(8)}.partial{target.suffix}")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield partial
         os.replace(partial, target)
+    except OSError as error:
+        # A full disk is told by a file without a name, or by one that is gone by then.
+        if error.errno is not None and error.filename in (None, str(partial)):
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A file of UTF-8 text, without the mark that some editors begin it with.
+
+    Raises OSError, or ValueError that names the file.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason})") from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a file of UTF-8 text."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def parse_json(text: str, where: str, right: str) -> Any:
+    """One JSON value. Raises ValueError: `where` it is, what is wrong, what is `right`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"{where}:{error.lineno}" if error.lineno > 1 else where
+        words = f"{error.msg} at column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        place = where
+        words = "nested too deep" if isinstance(error, RecursionError) else str(error)
+    raise ValueError(f"{place}: not JSON ({words}); {right}")
 
 
 def read_json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -36,30 +98,14 @@ def read_json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[st
 
     Blank lines are skipped. Raises ValueError naming file and line where one is no JSON object.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file of JSON lines ({error.reason})") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); "
-                "each line must be one JSON object"
-            ) from error
+        where = f"{path}:{number}"
+        record = parse_json(line, where, "each line must be one JSON object")
         if not isinstance(record, dict):
-            raise ValueError(
-                f"{path}:{number}: a JSON object is needed, not {type(record).__name__}"
-            )
+            raise ValueError(f"{where}: a JSON object is needed, not {type(record).__name__}")
         yield number, record
-
-
-Image = NDArray[np.uint8]
-
-VIDEO_ENDINGS = (".mp4", ".mkv", ".avi")
 
 
 @contextmanager
@@ -71,86 +117,49 @@ def writing_lines(path: str | os.PathLike[str]) -> Iterator[Callable[[dict[str, 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes one JSON value, indented."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_image(path: str | os.PathLike[str], image: Image) -> None:
-    """Writes an image in the format of the ending. Raises OSError where that cannot be done."""
-    ending = Path(path).suffix
-    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending.lower() in (".jpg", ".jpeg") else []
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """The value in a YAML file; see `parse_yaml`. Raises OSError, or ValueError naming the file."""
+    if Path(path).stat().st_size > _YAML_BYTES:
+        raise ValueError(f"{path}: not YAML of at most {_YAML_BYTES / 1e6:g} MB")
     try:
-        _, data = cv2.imencode(ending, image, options)
-    except cv2.error as error:
-        raise OSError(f"{path}: OpenCV cannot write images as {ending or 'nothing'}") from error
-    with replacing(path) as partial:
-        partial.write_bytes(data.tobytes())
+        return parse_yaml(read_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
 
 
-@contextmanager
-def writing_video(
-    path: str | os.PathLike[str], rate: float, *, for_browsers: bool = False
-) -> Iterator[Callable[[Image], None]]:
-    """Gives a function that adds H×W×3 BGR frames to a video of `rate` Hz.
+def parse_yaml(text: str) -> Any:
+    """A YAML value of plain types; None of an empty text.
 
-    The first frame sets the size; others are scaled to it. The codec is MPEG-4 part 2, which
-    players know (VLC, mpv, QuickTime, ffmpeg) but browsers do not. for_browsers: VP9 instead, the
-    only codec in OpenCV's packages that browsers play from an .mp4; it takes about 0.3 s of
-    computing for a frame of 1280×720. Raises OSError where the video cannot be written.
+    Raises yaml.YAMLError, also for aliases that multiply or hold themselves, deep nesting and
+    values that Python does not take, such as the 31st of February.
     """
-    codec = "vp09" if for_browsers else "mp4v"
-    with replacing(path) as partial:
-        writer = cv2.VideoWriter()
-        size = (0, 0)
-
-        def add(image: Image) -> None:
-            nonlocal size
-            if not writer.isOpened():
-                size = image.shape[1], image.shape[0]
-                code = cv2.VideoWriter.fourcc(*codec)
-                if not writer.open(str(partial), cv2.CAP_FFMPEG, code, rate, size):
-                    raise OSError(f"{path}: OpenCV cannot write a video of {codec} here")
-            if (image.shape[1], image.shape[0]) != size:
-                image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            writer.write(image)
-
-        try:
-            yield add
-        finally:
-            writer.release()
-        if not partial.exists():
-            raise OSError(f"{path}: no frame for this video")
-
-
-class SourceError(ValueError):
-    """Input that cannot be read; the text is one line for the user."""
-
-
-def read_image(path: Path) -> Image:
-    """An image file as H×W×3 uint8 BGR. Raises SourceError naming the file."""
+    loader = yaml.SafeLoader(text)
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
-    if not data.size:
-        raise SourceError(f"{path}: an empty file, not an image")
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise SourceError(f"{path}: not an image that OpenCV can read, or cut short")
-    return np.asarray(image, np.uint8)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_nodes(node, {})
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deep") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise yaml.YAMLError(str(error)) from error
+    finally:
+        loader.dispose()
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) that a JPEG's frame header says; None of anything else."""
-    at = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while at + 9 <= len(data):
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (5, 7))
-            return width, height
-        at += 2 + length
-    return None
+def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes a node stands for, its aliases followed; known: those counted, by id."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = _YAML_NODES + 1  # if it is met again on the way, it holds itself
+    inside = [] if isinstance(node, yaml.ScalarNode) else node.value
+    parts = [part for entry in inside for part in (entry if isinstance(entry, tuple) else (entry,))]
+    count = 1 + sum(_count_nodes(part, known) for part in parts)
+    if count > _YAML_NODES:
+        raise yaml.YAMLError(f"its aliases stand for more than {_YAML_NODES} values")
+    known[id(node)] = count
+    return count

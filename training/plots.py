@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
 from lane_sad_ros.files import replacing
+from lane_sad_ros.image_files import IMAGE_SUFFIXES, image_names, read_image
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load
@@ -29,7 +30,6 @@ from lane_sad_ros.network.weights import load
 from .augmentation import NONE, Changes, prepare
 from .config import blocks
 from .datasets import LabelledImage
-from .datasets.images import IMAGE_SUFFIXES, read_image
 from .distillation import (
     Distillation,
     SelfAttentionDistillation,
@@ -245,11 +245,7 @@ def read_images(paths: Sequence[Path]) -> list[Image]:
     """
     files: list[Path] = []
     for path in paths:
-        inside = (
-            sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-            if path.is_dir()
-            else [path]
-        )
+        inside = [path / name for name in image_names(path)] if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"{path}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
         files += inside

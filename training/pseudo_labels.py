@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from lane_sad_ros.arguments import share
 from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.files import write_image
 from lane_sad_ros.formats.slots import slot_numbers
 from lane_sad_ros.formats.tusimple import to_record, write_predictions
+from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.recordings.sources import FrameSource, open_frames
 from lane_sad_ros.road.tracking import LaneTracker

@@ -14,12 +14,12 @@ from torch import nn
 from lane_sad_ros.detection import Detection, Frame, LaneDetector, segmentation_to_image
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
 from lane_sad_ros.formats import tusimple as tusimple_files
+from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import LaneLayout
 
 from .datasets import LabelledDataset
 from .datasets.bdd100k import BDD100K, truth
 from .datasets.culane import CULane
-from .datasets.images import read_image
 from .datasets.negatives import Negatives
 from .datasets.tusimple import TuSimple
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import files
 from lane_sad_ros.arguments import count, positive
 from lane_sad_ros.cli.common import CommandError, Problems, input_errors
-from lane_sad_ros.files import replacing
+from lane_sad_ros.files import write_text
+from lane_sad_ros.image_files import is_image_name, write_image
 from lane_sad_ros.lanes import Lanes
 from lane_sad_ros.pictures.calibrated import calibration_words, draw_fit
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.camera_info import camera_info_topic, read_camera_info
-from lane_sad_ros.recordings.sources import IMAGE_SUFFIXES, FrameSource, open_frames
+from lane_sad_ros.recordings.sources import FrameSource, open_frames
 from lane_sad_ros.recordings.types import typestore
 from lane_sad_ros.road.calibration import Calibration, calibrate
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     for path in filter(None, (options.output, options.picture)):
         if path.is_dir():
             options.parser.error(f"{path}: a folder is in the way")
-    if options.picture and options.picture.suffix.lower() not in IMAGE_SUFFIXES:
+    if options.picture and not is_image_name(options.picture):
         options.parser.error(f"--picture {options.picture}: must end in .jpg, .png ...")
     problems = Problems()
     with input_errors():
@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
         again = open_frames(options.drive, topic=options.topic, on_bad=lambda line: None)
         frame = next(islice(again, place, None))
         picture = draw_fit(frame.image, frames[place], camera, found, options.lane_width)
-        files.write_image(options.picture, picture)
+        write_image(options.picture, picture)
     print("\n".join(calibration_words(found)))
     written = [str(path) for path in (options.output, options.picture) if path]
     print(f"-> {', '.join(written)}")
@@ -218,5 +218,4 @@ def _write_parameters(options: argparse.Namespace, found: Calibration) -> None:
         "  ros__parameters:",
         *(f"    camera_{name}: {value:.5f}" for name, value in values.items()),
     ]
-    with replacing(options.output) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(options.output, "\n".join(lines) + "\n")

@@ -25,6 +25,7 @@ from lane_sad_ros.evaluation import tusimple
 from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import lines
 from lane_sad_ros.formats import tusimple as tusimple_files
+from lane_sad_ros.image_files import IMAGE_SUFFIXES, Image, write_image
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.names import TF_TOPIC
 from lane_sad_ros.pictures.overlay import draw_lanes
@@ -32,7 +33,6 @@ from lane_sad_ros.recordings import writing
 from lane_sad_ros.recordings.projection import Projection
 from lane_sad_ros.recordings.sources import (
     IMAGE_RATE,
-    IMAGE_SUFFIXES,
     FrameSource,
     SourceFrame,
     image_files,
@@ -40,6 +40,7 @@ from lane_sad_ros.recordings.sources import (
 )
 from lane_sad_ros.recordings.types import MESSAGES, STORAGE_ENDINGS
 from lane_sad_ros.road.model import Road, RoadModel
+from lane_sad_ros.video_files import VIDEO_ENDINGS, writing_video
 
 if TYPE_CHECKING:
     from lane_sad_ros.detection import Detection
@@ -224,7 +225,7 @@ def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
     """Refuses, as wrong use, what cannot be written for this input."""
     output, error = Path(options.output), options.parser.error
     ending = _ending(output)
-    known = ("", ".json", ".jsonl", *files.VIDEO_ENDINGS, *STORAGE_ENDINGS, *IMAGE_SUFFIXES)
+    known = ("", ".json", ".jsonl", *VIDEO_ENDINGS, *STORAGE_ENDINGS, *IMAGE_SUFFIXES)
     if ending not in known:
         error(
             f"--output {output}: unknown ending {ending}; a folder, .jsonl, .mp4, .mcap, .db3, "
@@ -266,12 +267,12 @@ def _sinks(
         return [_lines(output, slots, stack)]
     if ending == ".json":
         return [_tusimple(output, rows, options.run_time, stack)]
-    if ending in files.VIDEO_ENDINGS:
+    if ending in VIDEO_ENDINGS:
         return [_video(output, source.rate, options.browser_video, stack)]
     if ending in STORAGE_ENDINGS:
         return [_bag(output, slots, projection, stack)]
     if ending in IMAGE_SUFFIXES:
-        return [lambda frame, road, _: files.write_image(output, _overlay(frame, road))]
+        return [lambda frame, road, _: write_image(output, _overlay(frame, road))]
     if _format(options) == "culane":
         return [lambda frame, road, _: _culane(output, frame, road)]
     if _format(options) == "bdd100k":
@@ -284,11 +285,11 @@ def _sinks(
         ]
     return [
         lines,
-        lambda frame, road, _: files.write_image(output / frame.name, _overlay(frame, road)),
+        lambda frame, road, _: write_image(output / frame.name, _overlay(frame, road)),
     ]
 
 
-def _overlay(frame: SourceFrame, road: Road) -> files.Image:
+def _overlay(frame: SourceFrame, road: Road) -> Image:
     return draw_lanes(frame.image, road.lanes, ego=road.ego)
 
 
@@ -300,7 +301,7 @@ def _lines(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
 
 
 def _video(path: Path, rate: float, for_browsers: bool, stack: ExitStack) -> Sink:
-    add = stack.enter_context(files.writing_video(path, rate, for_browsers=for_browsers))
+    add = stack.enter_context(writing_video(path, rate, for_browsers=for_browsers))
     return lambda frame, road, _: add(_overlay(frame, road))
 
 
@@ -355,7 +356,7 @@ def _mask(folder: Path, frame: SourceFrame, detection: Detection, layout: LaneLa
 
     assert detection.segmentation is not None
     mask = segmentation_to_image(detection.segmentation, layout, detection.lanes.image_size)
-    files.write_image((folder / frame.name).with_suffix(".png"), mask)
+    write_image((folder / frame.name).with_suffix(".png"), mask)
 
 
 def _culane(folder: Path, frame: SourceFrame, road: Road) -> None:

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.evaluation.replay import Replay, ReplayFrame
+from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.messages.images import bgr_from_frame, frame_from_message
 from lane_sad_ros.messages.lanes import lanes_from_message
 from lane_sad_ros.names import LANES_TYPE, TRUTH_TOPIC
 from lane_sad_ros.recordings import bags
@@ -27,7 +29,7 @@ from lane_sad_ros.recordings.types import BagError
 from lane_sad_ros.road.model import RoadModel
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: not where lanes come from the bag
-    from lane_sad_ros.detection import Frame, LaneDetector
+    from lane_sad_ros.detection import LaneDetector
 
 
 _AHEAD = 2  # images decoded while the detector works
@@ -123,12 +125,11 @@ def replay_bag(
     problems = _Problems(on_bad)
     images = ImageTopic(path, topic)
     truth = _read_truth(path, truth_topic, detector.layout.slots, problems)
-    convert = _converter(images)
     detector.warm_up()  # or the first frame would pay for it
 
     def answers() -> Iterator[_Answer]:
         messages = progress(_until_cut(images, problems), images.count)
-        decoded = _ahead(messages, lambda message: convert(images.parse(message)))
+        decoded = _ahead(messages, lambda message: frame_from_message(images.parse(message)))
         for index, (message, frame) in enumerate(decoded):
             stamp = _stamp(message)
             try:
@@ -189,12 +190,9 @@ def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] |
 
     replay: made of the bag at `path`, whose messages are read through once, at the first call.
     """
-    from lane_sad_ros.messages.images import bgr_from_frame
-
     if replay.settings["images"] == "none":
         return lambda index: None
     topic = ImageTopic(path, replay.settings["images"])
-    convert = _converter(topic)
 
     @functools.cache
     def times() -> list[int]:
@@ -207,7 +205,7 @@ def images_of(path: Path, replay: Replay) -> Callable[[int], NDArray[np.uint8] |
         messages = topic.raw(time, time + 1)
         try:
             message = next(itertools.islice(messages, index - before, None))
-            return bgr_from_frame(convert(topic.parse(message)))
+            return bgr_from_frame(frame_from_message(topic.parse(message)))
         except (StopIteration, ValueError):
             return None
 
@@ -297,12 +295,6 @@ def _tell_stray(stamps: Collection[int], where: str, problems: _Problems) -> Non
             f"{where}: {len(stamps)} messages have the stamp of no image, first "
             f"{seconds}.{nanoseconds:09d}; they do not count"
         )
-
-
-def _converter(images: ImageTopic) -> Callable[[Any], Frame]:
-    from lane_sad_ros.messages.images import frame_from_compressed, frame_from_image
-
-    return frame_from_image if images.type == bags.IMAGE_TYPES[0] else frame_from_compressed
 
 
 def _stamp(message: Recorded) -> int:

@@ -25,6 +25,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.image_files import read_image
+
 Polyline = NDArray[np.float32]
 
 IMAGE_SIZE = (1280, 720)
@@ -203,7 +205,4 @@ def mask_names(folder: str | os.PathLike[str]) -> list[Path]:
 
 def read_mask(path: Path) -> Mask:
     """H×W, true where any channel is not 0. Raises ValueError where the file is not an image."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if pixels is None:
-        raise ValueError(f"{path}: not an image; a mask as PNG is needed")
-    return np.asarray(pixels.any(axis=2))
+    return np.asarray(read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH).any(axis=2))

@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import SourceError, jpeg_size, read_json_lines
+from lane_sad_ros.files import SourceError, read_json_lines
 from lane_sad_ros.formats import culane, lines, tusimple
+from lane_sad_ros.image_files import BadImage, decode_image, image_header, read_bytes
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, Lanes
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.sources import IMAGE_RATE, image_names, open_frames
+from lane_sad_ros.recordings.sources import IMAGE_RATE, names_in, open_frames
 from lane_sad_ros.recordings.types import BagError
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
@@ -35,7 +36,6 @@ GAP = 2.0
 """Seconds between frames that do not follow on each other; tracking starts anew after one."""
 
 _QUALITY = 95  # of JPEGs that are made of other images
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 Polyline = NDArray[np.float32]
 OnBad = Callable[[str], None]
@@ -128,19 +128,17 @@ _DATASETS = {"tusimple": "JSON", "culane": "LIST", "bdd100k": "LABELS"}
 
 
 def encoded(data: bytes, name: str) -> EncodedImage:
-    """An image file; what is neither JPEG nor PNG becomes a JPEG. Raises SourceError."""
-    if size := jpeg_size(data):
-        return EncodedImage(data, "jpeg", size)
-    if data.startswith(_PNG) and len(data) >= 24:
-        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-        return EncodedImage(data, "png", (width, height))
+    """An image file; what is neither JPEG nor PNG, or lies on its side, becomes a JPEG.
+
+    Raises SourceError.
+    """
+    header = image_header(data)
+    if header is not None and header.kind in ("JPEG", "PNG") and header.orientation == 1:
+        return EncodedImage(data, header.kind.lower(), header.size)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise SourceError(f"{name}: not an image that OpenCV can read, or cut short")
-    return _as_jpeg(np.asarray(pixels, np.uint8))
+        return _as_jpeg(decode_image(data))
+    except BadImage as error:
+        raise SourceError(f"{name}: {error}") from error
 
 
 def lanes_by_position(polylines: Sequence[Polyline], slots: int, size: tuple[int, int]) -> Lanes:
@@ -231,7 +229,7 @@ class _Files(LabelledDrive):
         stamps = self._clock.stamps(file.follows for file in self._files)
         for file, stamp in zip(self._files, stamps, strict=True):
             try:
-                image = encoded(_read(file.path), str(file.path))
+                image = encoded(read_bytes(file.path), str(file.path))
                 yield LabelledFrame(stamp, file.name, image, file.truth(image.size))
             except ValueError as error:
                 self.on_bad(str(error))
@@ -368,7 +366,7 @@ class _Scenes(LabelledDrive):
         for scene, stamp in zip(self._scenes, stamps, strict=True):
             path = self._folder / scene.name
             try:
-                image = encoded(_read(path), str(path))
+                image = encoded(read_bytes(path), str(path))
                 if image.size != scene.truth.image_size:
                     raise SourceError(
                         f"{path}: {_size(image.size)} pixels, but "
@@ -481,11 +479,11 @@ class _Recording(LabelledDrive):
         path, kind = self._source.path, self._source.kind
         if kind in ("folder", "image"):
             folder = path if kind == "folder" else path.parent
-            names = image_names(path) if kind == "folder" else [path.name]
+            names = names_in(path) if kind == "folder" else [path.name]
             stamps = _Clock(self._rate, 0.0).stamps(True for _ in names)
             for name, stamp in zip(names, stamps, strict=True):
                 try:
-                    yield stamp, name, encoded(_read(folder / name), str(folder / name))
+                    yield stamp, name, encoded(read_bytes(folder / name), str(folder / name))
                 except SourceError as error:
                     self.on_bad(str(error))
             return
@@ -515,13 +513,6 @@ class _Recording(LabelledDrive):
 def _as_jpeg(image: NDArray[np.uint8]) -> EncodedImage:
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return EncodedImage(data.tobytes(), "jpeg", (image.shape[1], image.shape[0]))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _size(size: tuple[int, int]) -> str:

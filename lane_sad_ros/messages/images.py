@@ -16,24 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.detection import Frame
+from lane_sad_ros.frames import Frame
+from lane_sad_ros.image_files import MAX_PIXELS, BadImage, decode_image
 
 if TYPE_CHECKING:  # bags are read without ROS: the messages of rosbags have the same fields
     from sensor_msgs.msg import CompressedImage, Image
 
 Pixels = NDArray[np.uint8]
-
-
-class BadImage(ValueError):
-    """An image message that cannot be used.
-
-    `reason` is one short word pair for counting: empty_image, unknown_encoding, odd_size,
-    short_step, short_data or corrupt_data. The text says what is wrong and what would be right.
-    """
-
-    def __init__(self, reason: str, words: str) -> None:
-        super().__init__(words)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -100,6 +89,13 @@ ENCODINGS = tuple(_ENCODINGS)
 """The encodings read without cv_bridge."""
 
 
+def frame_from_message(message: Any, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The frame of an image message, raw or compressed, of rclpy or of a bag. Raises BadImage."""
+    if hasattr(message, "encoding"):
+        return frame_from_image(message)
+    return frame_from_compressed(message, max_pixels)
+
+
 def frame_from_image(message: Image) -> Frame:
     """The pixels of a raw image message, padding and byte order taken care of.
 
@@ -126,33 +122,12 @@ def frame_from_image(message: Image) -> Frame:
     return Frame(_uint8(cv2.cvtColor(values, kind.code)), "bgr")
 
 
-def frame_from_compressed(message: CompressedImage) -> Frame:
-    """The decoded pixels of a compressed image message (JPEG, PNG and what else OpenCV reads).
+def frame_from_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The decoded pixels of a compressed image message; see `decode_image`.
 
-    A camera image is used as sent: an orientation tag in it is ignored. Raises BadImage, also for
-    a JPEG that was cut short, which decoders fill up with grey.
+    A camera image is used as sent: an orientation tag in it is ignored. Raises BadImage.
     """
-    data = bytes(message.data)
-    if not data:
-        raise BadImage("empty_image", "the compressed image holds no data")
-    # FF D9 ends a JPEG. Encoded pixels cannot contain it, so it follows the last start of scan.
-    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise BadImage(
-            "corrupt_data", f"the JPEG of {len(data)} bytes ends before its end-of-image marker"
-        )
-    try:
-        pixels = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-    except cv2.error as error:
-        raise BadImage("corrupt_data", f"OpenCV cannot decode the image: {error.err}") from error
-    if pixels is None:
-        raise BadImage(
-            "corrupt_data",
-            f"{len(data)} bytes with format {message.format!r} are no image that OpenCV can "
-            "decode; JPEG or PNG is expected",
-        )
-    return Frame(_uint8(pixels), "bgr")
+    return Frame(decode_image(bytes(message.data), upright=False, max_pixels=max_pixels), "bgr")
 
 
 def bgr_from_frame(frame: Frame) -> Pixels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from lane_sad_ros.files import SourceError, read_image
+from lane_sad_ros.files import SourceError
+from lane_sad_ros.image_files import (
+    IMAGE_SUFFIXES,
+    Image,
+    image_names,
+    is_image_name,
+    read_image,
+)
+from lane_sad_ros.messages.images import bgr_from_frame, frame_from_message
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.types import BagError
 
-Image = NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 IMAGE_RATE = 20.0
 """Hz. What images are stamped with that say nothing of time: TuSimple's camera rate."""
@@ -106,8 +109,8 @@ def open_frames(
     if topic is not None:
         raise SourceError(f"{path}: not a bag, so it has no topic {topic}")
     if path.is_dir():
-        return image_files(path, image_names(path), rate=rate, on_bad=on_bad)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return image_files(path, names_in(path), rate=rate, on_bad=on_bad)
+    if is_image_name(path):
         return _Images(path, path.parent, [path.name], rate, on_bad)
     return _Video(path, on_bad)
 
@@ -198,19 +201,11 @@ class _Bag(FrameSource):
         self.topic = self._messages.topic
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        from lane_sad_ros.messages.images import (
-            bgr_from_frame,
-            frame_from_compressed,
-            frame_from_image,
-        )
-
-        is_raw = self._messages.type == bags.IMAGE_TYPES[0]
-        convert = frame_from_image if is_raw else frame_from_compressed
         try:
             for index, recorded in enumerate(self._messages.raw()):
                 try:
                     message = self._messages.parse(recorded)
-                    image = bgr_from_frame(convert(message))
+                    image = bgr_from_frame(frame_from_message(message))
                 except ValueError as error:
                     self._bad(f"{self.path}: {self._messages.topic} message {index}: {error}")
                     continue
@@ -220,19 +215,11 @@ class _Bag(FrameSource):
             self._bad(str(error))
 
 
-def image_names(folder: Path) -> list[str]:
+def names_in(folder: Path) -> list[str]:
     """The names of the images in a folder, in order. Raises SourceError if it has none."""
-    names = sorted(
-        (file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-        key=_natural,
-    )
+    names = image_names(folder)
     if not names:
         raise SourceError(
             f"{folder}: no image in this folder; looked for {', '.join(IMAGE_SUFFIXES)}"
         )
     return names
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key under which 2.jpg comes before 10.jpg."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

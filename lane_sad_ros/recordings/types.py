@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from lane_sad_ros.files import natural
 from lane_sad_ros.messages.lanes import Messages
 
 STORAGE = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
@@ -80,5 +80,5 @@ MESSAGES = Messages(lambda name: typestore().types[name], _empty, np.asarray)
 def storage_files(folder: Path) -> list[Path]:
     return sorted(
         (file for file in folder.iterdir() if file.suffix in STORAGE),
-        key=lambda file: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", file.name)],
+        key=lambda file: natural(file.name),
     )

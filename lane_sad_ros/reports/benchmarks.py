@@ -15,10 +15,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
-from lane_sad_ros.files import SourceError, read_image
+from lane_sad_ros.files import SourceError
 from lane_sad_ros.formats import bdd100k as bdd100k_files
 from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import tusimple as tusimple_files
+from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.comparison import draw_comparison, draw_masks
 from lane_sad_ros.reports.charts import Axis, Plot

@@ -210,7 +210,7 @@ def test_an_image_that_cannot_be_read_is_a_frame_without_lanes(
     frame = found["per_frame"][1]
     assert not frame["answered"] and frame["counts"] == {"tp": 0, "fp": 0, "fn": 2}
     said = capsys.readouterr().err
-    assert f"a.mcap: {IMAGES} message 1: the JPEG of" in said
+    assert f"a.mcap: {IMAGES} message 1: not an image that is whole: the JPEG of" in said
     assert "1 problem(s)" in said
 
 

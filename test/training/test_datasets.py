@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from lane_sad_ros.evaluation.bdd100k import evaluate
 from lane_sad_ros.formats.bdd100k import Border, centre_lines
+from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
 from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets.bdd100k import BDD100K, truth, write_truth
 from training.datasets.culane import CULane
 from training.datasets.drawing import draw_line
-from training.datasets.images import read_image, read_scaled, scaled
+from training.datasets.images import read_scaled, scaled
 from training.datasets.inspect import inspect
 from training.datasets.negatives import Negatives
 from training.datasets.tusimple import TuSimple
@@ -75,7 +76,7 @@ def test_broken_image_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "broken.jpg"
     cv2.imwrite(str(path), noise)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"broken\.jpg: not a readable image"):
+    with pytest.raises(ValueError, match=r"broken\.jpg: (not an image|an empty file)"):
         read_image(path)
 
 

@@ -144,7 +144,7 @@ def test_errors_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty: no image in this folder \(.jpg"):
         read_images([tmp_path / "empty"])
-    with pytest.raises(FileNotFoundError, match="gone.png"):
+    with pytest.raises(ValueError, match="gone.png"):
         read_images([tmp_path / "gone.png"])
     with pytest.raises(
         FileNotFoundError, match="config.yaml: no such file; name the folder of a run"

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import jpeg_size
+from lane_sad_ros.image_files import image_header, read_bytes, read_image
 from lane_sad_ros.lanes import LaneLayout
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_WIDTH = 640
 CACHE_MB = 256
 
@@ -97,24 +96,19 @@ class Cache:
         return sample
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as H×W×3 BGR. Raises FileNotFoundError or ValueError that name it."""
-    return _decode(path, _bytes(path), cv2.IMREAD_COLOR)
-
-
 def read_scaled(path: Path, max_width: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """An image file scaled to at most `max_width`, and the factors (along u, along v) of it.
 
     A point p of the file's pixels lies at (p + 0.5) · factors − 0.5 of the result; `scaled` does
     that. Raises as `read_image`.
     """
-    data = _bytes(path)
     # A JPEG decodes straight to half its size in less than half the time, and exactly so: an odd
     # side is padded first.
-    jpeg = jpeg_size(data)
-    halved = 0.5 if jpeg and jpeg[0] >= 2 * max_width else 1.0
-    flags = cv2.IMREAD_REDUCED_COLOR_2 if halved < 1 else cv2.IMREAD_COLOR
-    image = _decode(path, data, flags)
+    data = read_bytes(path)
+    header = image_header(data)
+    wide = header and header.kind == "JPEG" and header.size[0] >= 2 * max_width
+    halved, flags = (0.5, cv2.IMREAD_REDUCED_COLOR_2) if wide else (1.0, cv2.IMREAD_COLOR)
+    image = read_image(path, flags, data)
     height, width = image.shape[:2]
     if width <= max_width:
         return image, np.array([halved, halved])
@@ -130,7 +124,9 @@ def scaled(points: NDArray[np.floating], factors: NDArray[np.float64]) -> Polyli
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
     """A file of class numbers, uint8 H×W; of a colour image the greatest channel."""
-    pixels = _decode(path, _bytes(path), cv2.IMREAD_UNCHANGED)
+    pixels = read_image(path, cv2.IMREAD_UNCHANGED)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"{path}: holds {pixels.dtype}; a mask as PNG of 8 bits is right")
     return pixels if pixels.ndim == 2 else np.asarray(pixels[:, :, :3].max(axis=2), np.uint8)
 
 
@@ -182,22 +178,3 @@ def check_images(folder: Path, names: Sequence[str], place: Callable[[int], str]
         first = next(index for index, name in enumerate(names) if name in missing)
         more = f"; {len(missing)} of {len(names)} images are missing" if len(missing) > 1 else ""
         raise FileNotFoundError(f"{place(first)}: no image at {folder / names[first]}{more}")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such image") from error
-
-
-def _decode(path: Path, data: bytes, flags: int) -> NDArray[np.uint8]:
-    # An orientation tag would turn the image away from its labels.
-    flags |= cv2.IMREAD_IGNORE_ORIENTATION if flags != cv2.IMREAD_UNCHANGED else 0
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:
-        image = None
-    if image is None or image.dtype != np.uint8:
-        raise ValueError(f"{path}: not a readable image; a whole JPEG or PNG of 8 bits is right")
-    return np.asarray(image, np.uint8)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import write_image
 from lane_sad_ros.formats.slots import assign_slots
+from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.colours import slot_colour
 from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lane_sad_ros.image_files import IMAGE_SUFFIXES, is_image_name
+
 from .images import (
-    IMAGE_SUFFIXES,
     Cache,
     LabelledImage,
     Reading,
@@ -30,7 +31,7 @@ class Negatives:
         """
         self._reading = reading or Reading()
         if path.is_dir():
-            self.images = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+            self.images = sorted(p for p in path.rglob("*") if is_image_name(p))
             if not self.images:
                 raise ValueError(f"{path}: no image ({', '.join(IMAGE_SUFFIXES)}) in this folder")
         elif path.is_file():

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lane_sad_ros.files import replacing, write_image
+from lane_sad_ros.files import replacing
+from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6
 
 from ..scenes import Camera, Drive, Rendering, Truth, render, sample_camera, sample_scene

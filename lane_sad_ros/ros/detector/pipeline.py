@@ -11,11 +11,11 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from lane_sad_ros.detection import Detection, Frame, LaneDetector
-from lane_sad_ros.messages.images import BadImage, frame_from_compressed, frame_from_image
+from lane_sad_ros.image_files import BadImage
+from lane_sad_ros.messages.images import frame_from_message
 from lane_sad_ros.road.model import Road
 from lane_sad_ros.ros.detector.camera import Camera, Warn
 from lane_sad_ros.ros.detector.diagnostics import ERROR, Report
@@ -143,12 +143,8 @@ class Pipeline:
         if not camera.heard:
             camera.monitor.unheard(began)
             return None
-        compressed = isinstance(received.message, CompressedImage)
         try:
-            if compressed:
-                frame = frame_from_compressed(received.message)
-            else:
-                frame = frame_from_image(received.message)
+            frame = frame_from_message(received.message)
         except BadImage as error:
             self._bad(camera, error.reason, str(error))
             return None

@@ -1,0 +1,279 @@
+"""Images out of files and compressed messages, by one rule.
+
+An image is what a viewer shows: an orientation tag (EXIF) turns it. Its kind and size are read from
+its header first; what claims to be larger than `MAX_PIXELS` takes no memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros.files import SourceError, natural, replacing
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+MAX_PIXELS = 100_000_000
+"""Of an image that is decoded: 300 MB in colour."""
+
+_EXIF = b"Exif\0\0"
+_WIDTH, _HEIGHT, _ORIENTATION = (0x100, 0x101, 0x112)
+_SIDES = {_WIDTH, _HEIGHT}
+
+
+class BadImage(ValueError):
+    """An image that cannot be used.
+
+    `reason` is one short word pair for counting: empty_image, too_large, unknown_encoding,
+    odd_size, short_step, short_data or corrupt_data. The text says what is wrong and what would be
+    right.
+    """
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the bytes of an image say before its pixels.
+
+    kind: such as "JPEG". stored: (width, height) of the pixels. orientation: EXIF's, 1 to 8; 1 is
+    upright.
+    """
+
+    kind: str
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as a viewer shows it."""
+        return self.stored[::-1] if self.orientation >= 5 else self.stored
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises SourceError naming it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_image(path: Path, flags: int = cv2.IMREAD_COLOR, data: bytes | None = None) -> Image:
+    """An image file as `decode_image` gives it. Raises SourceError naming the file.
+
+    data: of the file, where it is at hand.
+    """
+    try:
+        return decode_image(read_bytes(path) if data is None else data, flags)
+    except BadImage as error:
+        raise SourceError(f"{path}: {error}") from error
+
+
+def write_image(path: str | os.PathLike[str], image: Image) -> None:
+    """Writes an image in the format of the ending. Raises OSError where that cannot be done."""
+    ending = Path(path).suffix
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending.lower() in (".jpg", ".jpeg") else []
+    try:
+        _, data = cv2.imencode(ending, image, options)
+    except cv2.error as error:
+        raise OSError(f"{path}: OpenCV cannot write images as {ending or 'nothing'}") from error
+    with replacing(path) as partial:
+        partial.write_bytes(data.tobytes())
+
+
+def image_names(folder: str | os.PathLike[str]) -> list[str]:
+    """The names of the images in a folder, 2.jpg before 10.jpg; may be none."""
+    names = (file.name for file in Path(folder).iterdir() if is_image_name(file.name))
+    return sorted(names, key=natural)
+
+
+def is_image_name(name: str | os.PathLike[str]) -> bool:
+    """Whether a file name ends like an image, without regard to case."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def decode_image(
+    data: bytes,
+    flags: int = cv2.IMREAD_COLOR,
+    *,
+    upright: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> Image:
+    """The pixels of an encoded image, by default H×W×3 uint8 BGR.
+
+    flags: OpenCV's. upright: turned as its orientation tag says. Raises BadImage: empty_image,
+    too_large or corrupt_data, the latter also for a JPEG that was cut short, which decoders fill up
+    with grey.
+    """
+    if not data:
+        raise BadImage("empty_image", "an empty file, not an image")
+    header = image_header(data)
+    if header is None:
+        raise BadImage(
+            "corrupt_data", f"not an image of a kind that is read here: {', '.join(_KINDS)}"
+        )
+    width, height = header.stored
+    if width * height > max_pixels:
+        raise BadImage(
+            "too_large",
+            f"an image of {width}x{height} pixels; at most {max_pixels / 1e6:g} million are read",
+        )
+    # FF D9 ends a JPEG. Encoded pixels cannot contain it, so it follows the last start of scan.
+    if header.kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise BadImage(
+            "corrupt_data",
+            f"not an image that is whole: the JPEG of {len(data)} bytes ends before its "
+            "end-of-image marker",
+        )
+    if flags != cv2.IMREAD_UNCHANGED:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise BadImage("corrupt_data", f"not an image that is whole: broken {header.kind}")
+    return _turned(np.asarray(pixels), header.orientation) if upright else np.asarray(pixels)
+
+
+def _turned(pixels: Image, orientation: int) -> Image:
+    """The stored pixels as EXIF's orientation, 1 to 8, wants them shown."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def image_header(data: bytes) -> ImageHeader | None:
+    """The header of an encoded image; None of what is none, or of a kind that is not read."""
+    for kind, (magic, read) in _KINDS.items():
+        if re.match(magic, data, re.DOTALL):
+            try:
+                return read(kind, data)
+            except IndexError:  # it ends inside of its header
+                return None
+    return None
+
+
+def _number(data: bytes, at: int, size: int = 2, order: Literal["little", "big"] = "little") -> int:
+    if at + size > len(data):
+        raise IndexError(at)
+    return int.from_bytes(data[at : at + size], order)
+
+
+def _jpeg(kind: str, data: bytes) -> ImageHeader | None:
+    at, orientation = 2, 1
+    while (at := data.find(b"\xff", at)) >= 0:
+        while data[at] == 0xFF:  # any number of them fills up before a marker
+            at += 1
+        marker, at = data[at], at + 1
+        if marker == 0xDA:  # pixels, before any frame
+            return None
+        if marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # no length follows
+            continue
+        # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (_number(data, at + offset, order="big") for offset in (3, 5))
+            return ImageHeader(kind, (width, height), orientation)
+        end = at + _number(data, at, order="big")
+        if marker == 0xE1 and data.startswith(_EXIF, at + 2):
+            orientation = _orientation(data[at + 2 + len(_EXIF) : end])
+        at = end
+    return None
+
+
+def _png(kind: str, data: bytes) -> ImageHeader | None:
+    stored = _number(data, 16, 4, "big"), _number(data, 20, 4, "big")
+    orientation, at = 1, 8
+    while at + 8 <= len(data):
+        length = _number(data, at, 4, "big")
+        if data.startswith(b"eXIf", at + 4):
+            orientation = _orientation(data[at + 8 : at + 8 + length])
+        at += 12 + length
+    return ImageHeader(kind, stored, orientation)
+
+
+def _webp(kind: str, data: bytes) -> ImageHeader | None:
+    if data.startswith(b"VP8X", 12):
+        stored = 1 + _number(data, 24, 3), 1 + _number(data, 27, 3)
+    elif data.startswith(b"VP8L", 12):
+        sides = _number(data, 21, 4)
+        stored = 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    else:
+        stored = _number(data, 26) & 0x3FFF, _number(data, 28) & 0x3FFF
+    orientation, at = 1, 12
+    while at + 8 <= len(data):
+        length = _number(data, at + 4, 4)
+        if data.startswith(b"EXIF", at):
+            orientation = _orientation(data[at + 8 : at + 8 + length].removeprefix(_EXIF))
+        at += 8 + length + length % 2
+    return ImageHeader(kind, stored, orientation)
+
+
+def _bmp(kind: str, data: bytes) -> ImageHeader | None:
+    if _number(data, 14, 4) == 12:  # the first kind of header
+        return ImageHeader(kind, (_number(data, 18), _number(data, 20)))
+    height = _number(data, 22, 4)  # negative: from top to bottom
+    return ImageHeader(kind, (_number(data, 18, 4), min(height, 2**32 - height)))
+
+
+def _gif(kind: str, data: bytes) -> ImageHeader | None:
+    return ImageHeader(kind, (_number(data, 6), _number(data, 8)))
+
+
+def _pnm(kind: str, data: bytes) -> ImageHeader | None:
+    found = re.match(rb"P[1-6](?:\s|#[^\n]*\n)+([0-9]{1,9})(?:\s|#[^\n]*\n)+([0-9]{1,9})\s", data)
+    return ImageHeader(kind, (int(found[1]), int(found[2]))) if found else None
+
+
+def _tiff(kind: str, data: bytes) -> ImageHeader | None:
+    tags = _tags(data)
+    # OpenCV's reader of this kind heeds the tag itself, whatever it is asked for.
+    return ImageHeader(kind, (tags[_WIDTH], tags[_HEIGHT])) if tags.keys() >= _SIDES else None
+
+
+def _orientation(exif: bytes) -> int:
+    try:
+        orientation = _tags(exif).get(_ORIENTATION, 1)
+    except IndexError:  # a broken tag turns nothing
+        return 1
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def _tags(tiff: bytes) -> dict[int, int]:
+    """The numbers in the first folder of a TIFF file, which EXIF is too."""
+    order: Literal["little", "big"] = "little" if tiff.startswith(b"II") else "big"
+    number = functools.partial(_number, tiff, order=order)
+    start = number(4, 4)
+    entries = [start + 2 + 12 * index for index in range(number(start))]
+    sizes = {3: 2, 4: 4}  # of the kinds of numbers: short, long
+    return {
+        number(at): number(at + 8, sizes[number(at + 2)])
+        for at in entries
+        if number(at + 2) in sizes
+    }
+
+
+_KINDS = {
+    "JPEG": (rb"\xff\xd8", _jpeg),
+    "PNG": (rb"\x89PNG\r\n\x1a\n....IHDR", _png),
+    "BMP": (rb"BM", _bmp),
+    "WebP": (rb"RIFF....WEBPVP8[ XL]", _webp),
+    "TIFF": (rb"II\*\0|MM\0\*", _tiff),
+    "PNM": (rb"P[1-6][\s#]", _pnm),
+    "GIF": (rb"GIF8", _gif),
+}
