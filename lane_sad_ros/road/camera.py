@@ -149,6 +149,11 @@ class CameraModel:
                 f"{self.width}x{self.height} image"
             )
         binned = across // binning[0], down // binning[1]
+        if not all(binned):
+            raise CalibrationError(
+                f"camera_info.binning {binning[0]}x{binning[1]} leaves nothing of {across}x{down} "
+                "pixels"
+            )
         size = image_size or binned
         # Rounding a scaled size to whole pixels changes its shape by up to half a pixel.
         if abs(size[0] * binned[1] - size[1] * binned[0]) > max(*size, *binned):

@@ -312,6 +312,7 @@ def test_scaled_cropped_and_binned_images_keep_their_rays(changes, image_size, w
         ({"distortion_model": "thin_prism"}, "'thin_prism'.*plumb_bob, rational_polynomial"),
         ({"width": 0, "height": 0}, "0x0"),
         ({"roi": roi(900, 0, 640, 400)}, "roi.*640x400 at 900, 0.*1280x720"),
+        ({"binning_y": 1000}, "binning 1x1000 leaves nothing of 1280x720"),
     ],
 )
 def test_a_camera_info_that_describes_no_camera_is_refused_in_words(changes, said):

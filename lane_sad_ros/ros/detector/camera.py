@@ -1,55 +1,54 @@
-"""One camera of the node: its subscription, its outputs and what they cost."""
+"""One camera of the node: its images in, its lanes out, and what is told of both."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from visualization_msgs.msg import MarkerArray
 
-from lane_sad_ros.detection import Frame, segmentation_to_image
+from lane_sad_ros.detection import Detection, Frame
+from lane_sad_ros.image_files import BadImage
 from lane_sad_ros.lanes import LaneLayout
-from lane_sad_ros.messages.images import bgr_from_frame
-from lane_sad_ros.msg import EgoLane, LaneArray, LaneExistence
-from lane_sad_ros.pictures.overlay import draw_lanes
+from lane_sad_ros.messages.images import frame_from_message
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.ros import qos
-from lane_sad_ros.ros.detector.diagnostics import CameraMonitor
-from lane_sad_ros.ros.detector.ground import CameraGround
+from lane_sad_ros.ros.detector.diagnostics import CameraMonitor, Report
+from lane_sad_ros.ros.detector.ground import CameraGround, NoGround
+from lane_sad_ros.ros.detector.newest import Received
+from lane_sad_ros.ros.detector.outputs import Outputs, Warn
 from lane_sad_ros.ros.detector.parameters import DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms
-from lane_sad_ros.ros.types import MESSAGES
-
-Warn = Callable[[str, str], None]
-"""Tells the user something: (subject for throttling, words)."""
 
 
-_OUTPUTS = {
-    "lanes": LaneArray,
-    "existence": LaneExistence,
-    "ego_lane": EgoLane,
-    "markers": MarkerArray,
-    "points": PointCloud2,
-    "overlay": Image,
-    "overlay/compressed": CompressedImage,
-    "segmentation": Image,
-}
-_WITH_EGO = ("ego_lane", "markers", "overlay", "overlay/compressed")
-_WITH_GROUND = ("lanes", "points", *_WITH_EGO)
+@dataclass
+class Job:
+    """One frame on its way. stages: seconds spent so far, by name."""
+
+    camera: Camera
+    received: Received
+    frame: Frame
+    stages: dict[str, float]
+
+    @property
+    def header(self) -> Header:
+        return self.received.message.header
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of the image; of its arrival where it has none."""
+        stamp = self.header.stamp
+        return stamp.sec * 10**9 + stamp.nanosec or int(1e9 * self.received.time)
 
 
 class Camera:
-    """The topics of one camera: outputs from the start, the inputs while it is open.
-
-    road: what the camera's lanes become. calibration: where its pixels lie on the road.
-    """
+    """The topics of one camera: outputs from the start, the inputs while it is open."""
 
     def __init__(
         self,
@@ -60,70 +59,43 @@ class Camera:
         warn: Warn,
     ) -> None:
         self.name = name
-        self.monitor = CameraMonitor(time.monotonic())
-        self.road = RoadModel(settings.tracking)
-        self.subscription: Any = None
+        self.topic = _input_topic(node, name, settings.image_transport)
+        self.outputs = Outputs(node, name, settings, warn)
         self._node = node
         self._settings = settings
         self._warn = warn
-        self.topic = _input_topic(node, name, settings.image_transport)
-        self.calibration = CameraGround(node, _info_topic(node, name), settings, transforms)
-        prefix = f"~/{name}/" if name else "~/"
-        self._outputs = {
-            output: self._publisher(kind, prefix + output) for output, kind in _OUTPUTS.items()
-        }
-
-    @property
-    def outputs(self) -> tuple[Any, ...]:
-        """All publishers."""
-        return tuple(self._outputs.values())
-
-    @property
-    def heard(self) -> bool:
-        """Whether anybody subscribes to any output."""
-        return any(map(self._heard, self._outputs))
-
-    @property
-    def segmentation_heard(self) -> bool:
-        """Whether anybody subscribes to the segmentation."""
-        return self._heard("segmentation")
-
-    @property
-    def ego_heard(self) -> bool:
-        """Whether anybody subscribes to something that tells of the ego lane."""
-        return any(map(self._heard, _WITH_EGO))
-
-    @property
-    def ground_heard(self) -> bool:
-        """Whether anybody subscribes to something that tells of the road."""
-        return any(map(self._heard, _WITH_GROUND))
+        self._monitor = CameraMonitor(time.monotonic())
+        self._road = RoadModel(settings.tracking)
+        self._ground = CameraGround(node, _info_topic(node, name), settings, transforms)
+        self._subscription: Any = None
 
     def apply(self, settings: DetectorParameters) -> None:
         """Takes over the parameters that may change at any time."""
         self._settings = settings
-        self.road.tracking = settings.tracking
-        self.calibration.apply(settings)
+        self._road.tracking = settings.tracking
+        self._ground.apply(settings)
+        self.outputs.apply(settings)
 
     def open(self, receive: Callable[[str, Any], None]) -> None:
         """Subscribes; `receive` is called with the camera's name and each image."""
         settings = self._settings
-        self.monitor = CameraMonitor(time.monotonic())
-        self.road.reset()
-        self.calibration.open()
+        self._monitor = CameraMonitor(time.monotonic())
+        self._road.reset()
+        self._ground.open()
 
         def received(message: Any) -> None:
-            self.monitor.received(time.monotonic())
+            self._monitor.received(time.monotonic())
             receive(self.name, message)
 
         def mismatch(event: Any) -> None:
             words = qos.input_mismatch(self.topic, event)
-            self.monitor.qos_problem(words)
+            self._monitor.qos_problem(words)
             self._warn("qos", words)
 
         def lost(event: Any) -> None:
-            self.monitor.lost(time.monotonic(), event.total_count_change)
+            self._monitor.lost(time.monotonic(), event.total_count_change)
 
-        self.subscription = self._node.create_subscription(
+        self._subscription = self._node.create_subscription(
             CompressedImage if settings.image_transport == "compressed" else Image,
             self.topic,
             received,
@@ -135,87 +107,107 @@ class Camera:
 
     def close(self) -> list[Any]:
         """Forgets the subscriptions and returns them, for the caller to destroy."""
-        closed = [self.subscription, self.calibration.close()]
-        self.subscription = None
+        closed = [self._subscription, self._ground.close()]
+        self._subscription = None
         return [subscription for subscription in closed if subscription is not None]
 
-    @property
-    def publishers(self) -> int:
-        """How many publishers the input topic has."""
-        return 0 if self.subscription is None else self.subscription.get_publisher_count()
+    def report(self, now: float, hint: str) -> Report:
+        """The camera's status. hint: what helps against frames lost on the way."""
+        subscription = self._subscription
+        publishers = 0 if subscription is None else subscription.get_publisher_count()
+        report = self._monitor.report(now, self.topic, publishers, self._settings.stale_after, hint)
+        report.values["subscribers of lanes"] = str(self.outputs.listeners)
+        return report
 
-    @property
-    def listeners(self) -> int:
-        """How many subscribers the lanes have."""
-        return int(self._outputs["lanes"].get_subscription_count())
+    def dropped(self) -> None:
+        """A newer frame replaced one that nobody had looked at."""
+        self._monitor.dropped()
 
-    def publish_lanes(self, road: Road, layout: LaneLayout, header: Header) -> None:
-        """Lanes, existence and what lies on the road, where somebody listens."""
-        settings = self._settings
-        is_ground = self.road.projector is not None
-        frame = settings.base_frame if is_ground else ""
-        if self._heard("lanes"):
-            self._publish("lanes", MESSAGES.lane_array(road.lanes, layout.slots, header, frame))
-        if self._heard("existence"):
-            self._publish("existence", MESSAGES.lane_existence(road.lanes, header))
-        on_road = Header(stamp=header.stamp, frame_id=settings.base_frame)
-        # Not known for a listener who came while the frame was on its way.
-        if road.ego is not None and self._heard("ego_lane"):
-            self._publish("ego_lane", MESSAGES.ego_lane(road.ego, on_road))
-        if self._heard("markers"):
-            self._publish(
-                "markers",
-                MESSAGES.markers(
-                    road.lanes, road.ego, on_road, settings.marker_lifetime, self.name
-                ),
-            )
-        if self._heard("points"):
-            self._publish("points", MESSAGES.point_cloud(road.lanes, on_road))
+    def take(self, received: Received) -> Job | None:
+        """The frame of a message, unless nobody wants it or it is bad, which is told."""
+        began = time.monotonic()
+        if not self.outputs.heard:
+            self._monitor.unheard(began)
+            return None
+        try:
+            frame = _frame(received.message)
+        except BadImage as error:
+            self.refuse(error.reason, str(error))
+            return None
+        stages = {"wait": began - received.time, "convert": time.monotonic() - began}
+        return Job(self, received, frame, stages)
 
-    def publish_pictures(
-        self,
-        frame: Frame,
-        road: Road,
-        segmentation: NDArray[np.uint8] | None,
-        layout: LaneLayout,
-        header: Header,
-    ) -> None:
-        """Overlay and segmentation, where somebody listens."""
-        overlay, jpeg = self._heard("overlay"), self._heard("overlay/compressed")
-        if overlay or jpeg:
-            picture = draw_lanes(
-                bgr_from_frame(frame),
-                road.lanes,
-                ego=road.ego,
-                rate=self.monitor.rate(time.monotonic()),
-                copy=False,
-            )
-            if overlay:
-                self._publish("overlay", MESSAGES.image(picture, "bgr8", header))
-            if jpeg:
-                quality = self._settings.overlay_quality
-                self._publish("overlay/compressed", MESSAGES.jpeg(picture, header, quality))
-        if segmentation is not None and self._heard("segmentation"):
-            ids = segmentation_to_image(segmentation, layout, road.lanes.image_size)
-            self._publish("segmentation", MESSAGES.image(ids, "mono8", header))
+    def publish(self, job: Job, detection: Detection, layout: LaneLayout, batch: int) -> Road:
+        """Publishes all but pictures. batch: how many frames were detected together."""
+        began = time.monotonic()
+        road = self._understand(job, detection)
+        understood = time.monotonic()
+        on_ground = self._road.projector is not None
+        self.outputs.publish_lanes(road, layout, job.header, on_ground=on_ground)
+        ended = time.monotonic()
+        job.stages.update(detection.stages)
+        job.stages["road"] = understood - began
+        job.stages["publish"] = ended - understood
+        job.stages["total"] = ended - job.received.time
+        if any((job.header.stamp.sec, job.header.stamp.nanosec)):
+            age = self._node.get_clock().now().nanoseconds - job.stamp_ns
+            job.stages["stamp to output"] = age * 1e-9
+        self._monitor.took(ended, job.stages)
+        self._monitor.processed(ended, len(road.lanes.present), batch)
+        return road
 
-    def _heard(self, output: str) -> bool:
-        return bool(self._outputs[output].get_subscription_count())
-
-    def _publish(self, output: str, message: Any) -> None:
-        self._outputs[output].publish(message)
-
-    def _publisher(self, message_type: Any, topic: str) -> Any:
-        def mismatch(event: Any) -> None:
-            self._warn("qos", qos.output_mismatch(publisher.topic_name, event))
-
-        publisher = self._node.create_publisher(
-            message_type,
-            topic,
-            qos.output_qos(self._settings.output_depth),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch),
+    def draw(self, job: Job, detection: Detection, layout: LaneLayout, road: Road) -> None:
+        """Publishes the pictures."""
+        began = time.monotonic()
+        self.outputs.publish_pictures(
+            job.frame,
+            road,
+            detection.segmentation,
+            layout,
+            job.header,
+            self._monitor.rate(began),
         )
-        return publisher
+        ended = time.monotonic()
+        self._monitor.took(ended, {"pictures": ended - began})
+
+    def refuse(self, reason: str, words: str) -> None:
+        """Tells that a frame cannot be used."""
+        self._monitor.bad(time.monotonic(), reason, words)
+        self._warn(f"{self.name} {reason}", f"bad frame on {self.topic} ({reason}): {words}")
+
+    @contextmanager
+    def failing_alone(self) -> Iterator[None]:
+        """Tells what goes wrong with a frame inside; other frames deserve their chance."""
+        try:
+            yield
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            self._monitor.failed(time.monotonic(), words)
+            self._warn(f"{self.name} failed", f"a frame of {self.topic} failed: {words}")
+
+    def _understand(self, job: Job, detection: Detection) -> Road:
+        """The road that the lanes of a frame tell of: on the ground where it is calibrated."""
+        lanes = detection.lanes
+        self._road.projector = None
+        if self.outputs.ground_heard:
+            try:
+                self._road.projector = self._ground.projector(job.header, lanes.image_size)
+                self._monitor.on_ground(self._ground.source)
+            except NoGround as error:
+                self._monitor.no_ground(time.monotonic(), error.reason, str(error), error.wanted)
+                if error.wanted:
+                    self._warn(f"{self.name} ground", f"no lanes on the road: {error}")
+        return self._road.update(lanes, job.stamp_ns, ego=self.outputs.ego_heard)
+
+
+def _frame(message: Any) -> Frame:
+    """The pixels of a message with a stamp that can be. Raises BadImage."""
+    if message.header.stamp.sec < 0:
+        raise BadImage(
+            "bad_stamp",
+            f"the stamp {message.header.stamp.sec} s is negative; it must be the time of exposure",
+        )
+    return frame_from_message(message)
 
 
 def _input_topic(node: LifecycleNode, name: str, transport: str) -> str:

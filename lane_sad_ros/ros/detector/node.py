@@ -109,7 +109,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             for camera in pipeline.cameras.values():
-                for publisher in camera.outputs:
+                for publisher in camera.outputs.all:
                     self.destroy_in_executor(self.destroy_publisher, publisher)
             del pipeline
             gc.collect()
@@ -162,10 +162,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         message.status.append(report.message(f"{name}: detector", hardware, state))
         if pipeline is not None and state == "active":
             for camera in pipeline.cameras.values():
-                report = camera.monitor.report(
-                    now, camera.topic, camera.publishers, self._settings.stale_after, self._hint
-                )
-                report.values["subscribers of lanes"] = str(camera.listeners)
+                report = camera.report(now, self._hint)
                 label = f"{name}: camera {camera.name}".rstrip()
                 message.status.append(report.message(label, camera.topic, "receiving"))
         self._diagnostics.publish(message)

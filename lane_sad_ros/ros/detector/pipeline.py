@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.time import Time
-from std_msgs.msg import Header
 
-from lane_sad_ros.detection import Detection, Frame, LaneDetector
-from lane_sad_ros.image_files import BadImage
-from lane_sad_ros.messages.images import frame_from_message
-from lane_sad_ros.road.model import Road
-from lane_sad_ros.ros.detector.camera import Camera, Warn
+from lane_sad_ros.detection import Detection, LaneDetector
+from lane_sad_ros.ros.detector.camera import Camera, Job
 from lane_sad_ros.ros.detector.diagnostics import ERROR, Report
-from lane_sad_ros.ros.detector.ground import NoGround
 from lane_sad_ros.ros.detector.newest import NewestFrames, Received
+from lane_sad_ros.ros.detector.outputs import Warn
 from lane_sad_ros.ros.detector.parameters import FROM_WEIGHTS, DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms
-
-
-@dataclasses.dataclass
-class _Job:
-    """One frame on its way. stages: seconds spent so far, by name."""
-
-    camera: Camera
-    received: Received
-    frame: Frame
-    stages: dict[str, float]
-
-    @property
-    def header(self) -> Header:
-        return self.received.message.header
 
 
 class Pipeline:
@@ -47,8 +28,6 @@ class Pipeline:
     """
 
     def __init__(self, node: LifecycleNode, settings: DetectorParameters, warn: Warn) -> None:
-        self._node = node
-        self._warn = warn
         self._settings = settings
         if settings.camera_height > 0 and len(settings.cameras) > 1:
             raise ValueError(
@@ -108,110 +87,55 @@ class Pipeline:
 
     def _receive(self, camera: str, message: Any) -> None:
         if self._newest.put(camera, message, time.monotonic()):
-            self.cameras[camera].monitor.dropped()
+            self.cameras[camera].dropped()
 
     def _work(self) -> None:
         newest = self._newest
         while (frames := newest.take()) is not None:
-            try:
-                self._process(frames)
-            # Whatever went wrong with these frames, the next ones deserve their chance.
-            except Exception as error:
-                for name in frames:
-                    self._failed(self.cameras[name], error)
+            self._process(frames)
             self._busy = None
 
     def _process(self, frames: dict[str, Received]) -> None:
-        jobs = [job for name, taken in frames.items() if (job := self._prepare(name, taken))]
+        self._enter("conversion")
+        jobs = []
+        for name, received in frames.items():
+            with self.cameras[name].failing_alone():
+                if (job := self.cameras[name].take(received)) is not None:
+                    jobs.append(job)
         self._enter("detection")
-        segmentation = any(job.camera.segmentation_heard for job in jobs)
+        segmentation = any(job.camera.outputs.segmentation_heard for job in jobs)
         done = self._detect(jobs, segmentation)
         self._enter("publishing")
-        roads = [self._publish(job, detection, len(done)) for job, detection in done]
-        for (job, detection), road in zip(done, roads, strict=True):
-            began = time.monotonic()
-            job.camera.publish_pictures(
-                job.frame, road, detection.segmentation, self._detector.layout, job.header
-            )
-            ended = time.monotonic()
-            job.camera.monitor.took(ended, {"pictures": ended - began})
+        layout, published = self._detector.layout, []
+        for job, detection in done:
+            with job.camera.failing_alone():
+                road = job.camera.publish(job, detection, layout, len(done))
+                published.append((job, detection, road))
+        for job, detection, road in published:
+            with job.camera.failing_alone():
+                job.camera.draw(job, detection, layout, road)
 
-    def _prepare(self, name: str, received: Received) -> _Job | None:
-        """The frame of a message, unless nobody wants it or it is bad."""
-        began = self._enter("conversion")
-        camera = self.cameras[name]
-        if not camera.heard:
-            camera.monitor.unheard(began)
-            return None
-        try:
-            frame = frame_from_message(received.message)
-        except BadImage as error:
-            self._bad(camera, error.reason, str(error))
-            return None
-        stages = {"wait": began - received.time, "convert": time.monotonic() - began}
-        return _Job(camera, received, frame, stages)
-
-    def _detect(self, jobs: Sequence[_Job], segmentation: bool) -> list[tuple[_Job, Detection]]:
+    def _detect(self, jobs: Sequence[Job], segmentation: bool) -> list[tuple[Job, Detection]]:
         """Detections of all jobs that can be used, in one batch where no frame spoils it."""
-        if not jobs:
-            return []
-        try:
-            frames = [job.frame for job in jobs]
-            detections = self._detector.detect(frames, segmentation=segmentation)
-        except ValueError as error:
-            if len(jobs) > 1:
-                return [done for job in jobs for done in self._detect([job], segmentation)]
-            self._bad(jobs[0].camera, "unusable_frame", str(error))
-            return []
-        return list(zip(jobs, detections, strict=True))
+        frames = [job.frame for job in jobs]
+        if len(jobs) > 1:
+            # Whatever the engine raises: one by one, the good ones are answered, and less memory
+            # is needed.
+            with suppress(Exception):
+                detections = self._detector.detect(frames, segmentation=segmentation)
+                return list(zip(jobs, detections, strict=True))
+            return [done for job in jobs for done in self._detect([job], segmentation)]
+        for job in jobs:
+            with job.camera.failing_alone():
+                try:
+                    (detection,) = self._detector.detect(frames, segmentation=segmentation)
+                    return [(job, detection)]
+                except ValueError as error:
+                    job.camera.refuse("unusable_frame", str(error))
+        return []
 
-    def _publish(self, job: _Job, detection: Detection, batch: int) -> Road:
-        began = time.monotonic()
-        road = self._understand(job, detection)
-        understood = time.monotonic()
-        job.camera.publish_lanes(road, self._detector.layout, job.header)
-        ended = time.monotonic()
-        job.stages.update(detection.stages)
-        job.stages["road"] = understood - began
-        job.stages["publish"] = ended - understood
-        job.stages["total"] = ended - job.received.time
-        stamp = Time.from_msg(job.header.stamp)
-        if stamp.nanoseconds:
-            age = self._node.get_clock().now().nanoseconds - stamp.nanoseconds
-            job.stages["stamp to output"] = age * 1e-9
-        job.camera.monitor.took(ended, job.stages)
-        job.camera.monitor.processed(ended, len(road.lanes.present), batch)
-        return road
-
-    def _understand(self, job: _Job, detection: Detection) -> Road:
-        """The road that the lanes of a frame tell of: on the ground where it is calibrated."""
-        camera, lanes = job.camera, detection.lanes
-        camera.road.projector = None
-        if camera.ground_heard:
-            try:
-                camera.road.projector = camera.calibration.projector(job.header, lanes.image_size)
-                camera.monitor.on_ground(camera.calibration.source)
-            except NoGround as error:
-                camera.monitor.no_ground(time.monotonic(), error.reason, str(error), error.wanted)
-                if error.wanted:
-                    self._warn(f"{camera.name} ground", f"no lanes on the road: {error}")
-        # Images without a stamp are as far apart as they arrive.
-        stamp_ns = Time.from_msg(job.header.stamp).nanoseconds or int(1e9 * job.received.time)
-        return camera.road.update(lanes, stamp_ns, ego=camera.ego_heard)
-
-    def _bad(self, camera: Camera, reason: str, words: str) -> None:
-        camera.monitor.bad(time.monotonic(), reason, words)
-        self._warn(f"{camera.name} {reason}", f"bad frame on {camera.topic} ({reason}): {words}")
-
-    def _failed(self, camera: Camera, error: Exception) -> None:
-        words = f"{type(error).__name__}: {error}"
-        camera.monitor.failed(time.monotonic(), words)
-        self._warn(f"{camera.name} failed", f"a frame of {camera.topic} failed: {words}")
-
-    def _enter(self, step: str) -> float:
-        now = time.monotonic()
-        self._busy = (step, now)
-        return now
+    def _enter(self, step: str) -> None:
+        self._busy = (step, time.monotonic())
 
     def _apply_thresholds(self) -> None:
         decoding, settings = self._detector.layout.decoding, self._settings

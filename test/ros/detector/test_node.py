@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from itertools import pairwise
 
 import cv2
@@ -332,6 +332,51 @@ def test_a_frame_that_cannot_be_used_does_not_spoil_the_batch(start_node, client
     assert status.count("bad") == 0
 
 
+def test_a_negative_stamp_fails_alone(start_node, client):
+    start_node(cameras=["front", "rear"])
+    topic = client.lanes("/lane_detector/front/lanes")
+    client.lanes("/lane_detector/rear/lanes")
+    front = client.publisher(Image, "/front/image", RELIABLE)
+    rear = client.publisher(Image, "/rear/image", RELIABLE)
+    early = bgr_image(scene())
+    early.header.stamp.sec = -5
+    for _ in range(10):
+        rear.publish(early)
+        assert client.ask(front, bgr_image(scene()), topic).lanes
+    status = client.wait_for_status(
+        lambda s: s.count("bad: bad_stamp") > 0, "the negative stamp", ": camera rear"
+    )
+    assert "-5 s is negative" in status.message
+    status = client.wait_for_status(lambda s: s.count("processed") == 10, "10", ": camera front")
+    assert status.count("bad") == status.count("failed") == 0
+
+
+def test_an_engine_that_fails_on_a_batch_is_asked_frame_by_frame(start_node, client, monkeypatch):
+    """As one without memory enough for the batch."""
+    start_node(cameras=["front", "rear"])
+    client.wait_for_state("active")
+    detect = LaneDetector.detect
+    most = []
+
+    def detect_one(self, frames, **options):
+        most.append(len(frames))
+        if len(frames) > 1:
+            raise RuntimeError("out of memory")
+        return detect(self, frames, **options)
+
+    monkeypatch.setattr(LaneDetector, "detect", detect_one)
+    topics = [client.lanes(f"/lane_detector/{name}/lanes") for name in ("front", "rear")]
+    cameras = [client.publisher(Image, f"/{name}/image", RELIABLE) for name in ("front", "rear")]
+    while max(most, default=0) < 2:
+        cameras[1].publish(bgr_image(scene()))
+        assert client.ask(cameras[0], bgr_image(scene()), topics[0]).lanes
+    assert client.ask(cameras[1], bgr_image(scene()), topics[1]).lanes
+    for name in ("front", "rear"):
+        camera = f": camera {name}"
+        status = client.wait_for_status(lambda s: s.count("processed"), "an answer", camera)
+        assert status.count("failed") == 0
+
+
 def test_under_load_the_newest_frame_wins_and_drops_are_counted(start_node, client):
     start_node(image_reliability="reliable", image_depth=100)
     topic = client.lanes()
@@ -528,13 +573,33 @@ def test_a_python_without_torch_is_named_and_the_node_stays_up(
     assert client.state() == "unconfigured"
 
 
-def test_work_that_hangs_is_an_error(start_node, client):
-    node = start_node()
-    client.wait_for_state("active")
-    # As if a driver did not come back; nothing that a test can do makes one hang.
-    node._pipeline._busy = ("detection", time.monotonic() - 100.0)
+@pytest.fixture
+def stall(client, monkeypatch):
+    """Keeps the next detection from coming back; what it returns lets it go on."""
+    begun, resumed = threading.Event(), threading.Event()
+
+    def detect(_, frames, **__):
+        begun.set()
+        resumed.wait()
+        raise RuntimeError("stalled")
+
+    def start():
+        camera = client.publisher(Image, "/image")
+        monkeypatch.setattr(LaneDetector, "detect", detect)
+        while not begun.wait(0.1):  # a frame that comes before its listener is left out
+            camera.publish(bgr_image(scene()))
+        return resumed.set
+
+    yield start
+    resumed.set()
+
+
+def test_work_that_hangs_is_an_error(start_node, client, stall):
+    start_node(stale_after=0.1)
+    client.lanes()
+    stall()
     status = client.wait_for_status(lambda s: s.level == "ERROR", "the hang", ": detector")
-    assert "busy with detection for 10" in status.message
+    assert "busy with detection for" in status.message
 
 
 def test_a_signal_while_weights_are_loading_ends_the_process_cleanly(start_process, client):

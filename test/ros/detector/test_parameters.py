@@ -12,6 +12,7 @@ from lane_sad_ros.msg import LaneArray
 from rcl_interfaces.msg import ParameterType
 from sensor_msgs.msg import Image
 
+from lane_sad_ros.ros import declare
 from lane_sad_ros.ros.detector.parameters import DetectorParameters
 
 CONFIG = Path(__file__).parents[3] / "config" / "detector.yaml"
@@ -29,7 +30,8 @@ def test_the_configuration_file_holds_every_parameter_at_its_default():
 
 def test_a_node_started_with_the_configuration_file_has_the_defaults(start_node, tiny_weights):
     node = start_node(arguments=["--params-file", str(CONFIG)])
-    assert node._settings == DetectorParameters(weights=str(tiny_weights), device="cpu")
+    expected = DetectorParameters(weights=str(tiny_weights), device="cpu")
+    assert declare.read(node, DetectorParameters) == expected
 
 
 def test_every_parameter_is_described(start_node, client):
