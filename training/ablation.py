@@ -248,9 +248,9 @@ def soft_figures(
         for image in range(len(dataset)):
             rng = np.random.default_rng(0)  # nothing of what is drawn shows in an unchanged sample
             sample = prepare(dataset[image], layout, NONE, rng)
-            inputs, classes, exists = changes(default_collate([sample]))
+            inputs, *truth = changes(default_collate([sample]))
             segmentation, existence = network(inputs)
-            terms = config.objective(segmentation, existence, classes, exists)
+            terms = config.objective(segmentation, existence, *truth)
             values = {"iou": 1 - terms["iou"], "loss": terms["task"], "distance": sad.loss()}
             for name, features in watched.features().items():
                 attention = spatial_softmax(
@@ -258,7 +258,7 @@ def soft_figures(
                     distillation.entropy,
                 )
                 # Where there are no lanes, it is 0 of 0.
-                values[f"lanes/{name}"] = _on_lanes(attention, classes)
+                values[f"lanes/{name}"] = _on_lanes(attention, truth[0])
             for name, value in values.items():
                 found.setdefault(name, []).append(value)
     sad.remove()

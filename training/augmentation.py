@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lane_sad_ros.detection.preprocess import Normalise
+from lane_sad_ros.formats.ends import vanishing_row
 from lane_sad_ros.formats.slots import ABSENT, POINTS, evenly, slots_of
 from lane_sad_ros.lanes import LaneLayout
 
@@ -51,6 +52,8 @@ class Augmentation:
     high). bend: largest curvature as columns × rows at 1280 columns (1500 is about a radius of
     500 m). colour: strength of brightness, contrast, tint, blur and noise, 0 to 1. hidden:
     probability of boxes of about a vehicle's size that hide parts of lanes, whose labels go on.
+    cut: probability of cutting the image to the shape of another camera first; shapes: the
+    narrowest and the widest such, as width per height.
     """
 
     flip: float = 0.5
@@ -61,11 +64,15 @@ class Augmentation:
     bend: float = 2200.0
     colour: float = 1.0
     hidden: float = 0.0
+    cut: float = 0.0
+    shapes: tuple[float, float] = (1.33, 2.8)
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale {self.scale} must be the smallest and the largest factor")
-        for name in ("flip", "colour", "hidden"):
+        if not 0 < self.shapes[0] <= self.shapes[1]:
+            raise ValueError(f"shapes {self.shapes} must be the narrowest and the widest")
+        for name in ("flip", "colour", "hidden", "cut"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         for name, value in (
@@ -84,7 +91,8 @@ class Prepared(NamedTuple):
 
     image: uint8 H×W×3 RGB, the part of the photo that a change can show ("source" below).
     classes, mapped: uint8 H×W class map of the source and whether labels come from it.
-    lanes: float32 L×N×2 (u, v) in source pixels. slots: int64 L.
+    lanes: float32 L×N×2 (u, v) in source pixels. slots: int64 L. partial: whether slots without a
+    lane are unknown, not empty.
     view, back: float32 2×3 affine matrices, source to network pixels and back.
     shift: float32 (horizon row, lateral, bend, near) of the row shift in source pixels.
     border: float32 RGB outside the photo. gain: float32 RGB factors. contrast, saturation: float32
@@ -98,6 +106,7 @@ class Prepared(NamedTuple):
     mapped: Tensor
     lanes: Tensor
     slots: Tensor
+    partial: Tensor
     view: Tensor
     back: Tensor
     shift: Tensor
@@ -124,6 +133,8 @@ def prepare(
     Raises ValueError if the sample has too many lanes, or a slot or class that the layout lacks.
     """
     slots = len(layout.slots)
+    if ranges.cut > 0:
+        sample = _cut(sample, ranges, rng)
     height, width = sample.image.shape[:2]
     source = source_layout(layout, ranges)
     said = sample.slots is not None or sample.classes is not None
@@ -139,7 +150,8 @@ def prepare(
     columns = layout.image_size[0] / 1280
     lateral = rng.uniform(-ranges.lateral, ranges.lateral) * (rng.random() < 0.7)
     bend = rng.uniform(-ranges.bend, ranges.bend) * columns**2 * (rng.random() < 0.7)
-    horizon = to_source[1, 1] * _horizon_row(sample.lanes, height) + to_source[1, 2]
+    meeting = vanishing_row(sample.lanes, height)
+    horizon = to_source[1, 1] * (0.38 * height if meeting is None else meeting) + to_source[1, 2]
     zoom_u, zoom_v = from_source[0, 0], from_source[1, 1]
     shift = (
         horizon,
@@ -187,6 +199,7 @@ def prepare(
         mapped=torch.tensor(sample.classes is not None),
         lanes=torch.from_numpy(lanes),
         slots=torch.from_numpy(lane_slots),
+        partial=torch.tensor(sample.partial),
         view=_floats(view[:2]),
         back=_floats(np.linalg.inv(view)[:2]),
         shift=_floats(shift),
@@ -212,11 +225,12 @@ class Changes:
         self._v = torch.arange(height, dtype=torch.float32, device=device)[:, None]
 
     @torch.no_grad()
-    def __call__(self, batch: Prepared) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, batch: Prepared) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The network's input and what it should say, on the device.
 
         Returns inputs B×3×H×W (float32, normalised, channels-last memory), classes B×H×W (int64;
-        0 background, 1 + slot) and existence flags B×slots (float32).
+        0 background, 1 + slot), existence flags B×slots (float32) and whether they are known,
+        B×slots (bool).
         """
         batch = Prepared(*(part.to(self.device, non_blocking=True) for part in batch))
         column, row = self._grid(batch)
@@ -228,7 +242,9 @@ class Changes:
             _nearest(batch.classes, column, row),
             self._drawn(batch),
         )
-        return inputs, classes.long(), existence(classes, len(self.layout.slots))
+        exists = existence(classes, len(self.layout.slots))
+        known = (exists > 0) | ~batch.partial[:, None]
+        return inputs, classes.long(), exists, known
 
     def _grid(self, batch: Prepared) -> tuple[Tensor, Tensor]:
         """The source column and row, B×H×W each, that each network pixel comes from."""
@@ -349,6 +365,27 @@ def _scaling(zoom: NDArray[np.float64], corner: tuple[int, int]) -> NDArray[np.f
     return matrix
 
 
+def _cut(sample: LabelledImage, ranges: Augmentation, rng: np.random.Generator) -> LabelledImage:
+    """A sample cut, with a chance of `ranges.cut`, to the shape of another camera's image.
+
+    A wider shape loses rows above and below, a narrower one as many columns on either side.
+    """
+    chance, share = rng.random(), rng.uniform(0.3, 0.7)
+    shape = np.exp(rng.uniform(*np.log(ranges.shapes)))
+    if chance >= ranges.cut:
+        return sample
+    height, width = sample.image.shape[:2]
+    kept = np.minimum([width, height], [height * shape, width / shape]).round().astype(int)
+    left, top = (width - kept[0]) // 2, int(share * (height - kept[1]))
+    part = np.s_[top : top + kept[1], left : left + kept[0]]
+    return dataclasses.replace(
+        sample,
+        image=sample.image[part],
+        lanes=tuple(lane - np.array([left, top], np.float32) for lane in sample.lanes),
+        classes=None if sample.classes is None else sample.classes[part],
+    )
+
+
 def _resized(pixels: NDArray[np.uint8], source: LaneLayout, how: int) -> NDArray[np.uint8]:
     left, top, right, bottom = source.crop_of((pixels.shape[1], pixels.shape[0]))
     view = pixels[top:bottom, left:right]
@@ -388,23 +425,6 @@ def _hide(
         x, y = rng.integers(width - (x1 - x0) + 1), rng.integers(height - (y1 - y0) + 1)
         piece = image[y : y + y1 - y0, x : x + x1 - x0] * rng.uniform(0.3, 1.3)
         image[y0:y1, x0:x1] = piece.clip(0, 255).astype(np.uint8)
-
-
-def _horizon_row(lanes: tuple[NDArray[np.float32], ...], height: int) -> float:
-    """The row where the lanes' lower parts meet, or a usual one where they say nothing."""
-    lines = []
-    for lane in lanes:
-        lower = lane[np.argsort(lane[:, 1])][len(lane) // 2 :]
-        if len(lower) >= 3 and np.ptp(lower[:, 1]) > 0.05 * height:
-            lines.append(np.polyfit(lower[:, 1], lower[:, 0], 1))
-    rows = [
-        (b[1] - a[1]) / (a[0] - b[0])
-        for i, a in enumerate(lines)
-        for b in lines[i + 1 :]
-        if abs(a[0] - b[0]) > 0.2
-    ]
-    row = float(np.median(rows)) if rows else 0.38 * height
-    return row if 0.15 * height < row < 0.65 * height else 0.38 * height
 
 
 def _random_colour(

@@ -16,6 +16,7 @@ from lane_sad_ros.network.architectures import ARCHITECTURES
 
 from .augmentation import Augmentation
 from .datasets import KINDS, LabelledDataset, Reading, open_dataset
+from .datasets.polylines import Labels
 from .distillation import Distillation
 from .objective import Objective
 
@@ -38,6 +39,7 @@ class Source:
 
     kind, path, split, root: as `training.datasets.open_dataset` takes them.
     share: of the training samples, relative to those of the other sources.
+    labels: of kind "lanes", what of the file is taken and what its lines say.
     """
 
     path: Path
@@ -45,22 +47,32 @@ class Source:
     split: str | None = None
     root: Path | None = None
     share: float = 1.0
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
         if not self.share > 0:
             raise ValueError(f"the share must be above 0, not {self.share}")
+        if self.labels is not None and self.kind != "lanes":
+            raise ValueError(f"labels are for the kind lanes, not {self.kind}")
 
     @property
     def name(self) -> str:
-        """What figures on this source are called by: its file, or folder of rendered scenes."""
-        path = self.path.parent if self.path.name == "labels.json" else self.path
+        """What figures on this source are called by: its file, or folder of a file of that name."""
+        path = self.path.parent if self.path.name in ("labels.json", "lanes.json") else self.path
         return "_".join(part for part in (path.stem, self.split) if part)
 
     def open(self, reading: Reading | None = None) -> LabelledDataset:
         """The data set. Raises FileNotFoundError or ValueError that name the file at fault."""
-        return open_dataset(self.kind, self.path, self.root, split=self.split, reading=reading)
+        return open_dataset(
+            self.kind,
+            self.path,
+            self.root,
+            split=self.split,
+            reading=reading,
+            labels=self.labels,
+        )
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,15 @@ class _Samples(Dataset[Prepared]):
     def __getitem__(self, index: int) -> Prepared:
         rng = np.random.default_rng((self.config.seed, index))
         dataset = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-        sample = dataset[int(rng.integers(len(dataset)))]
+        sample = dataset[_draw(dataset, rng)]
         return prepare(sample, self.layout, self.config.augmentation, rng)
+
+
+def _draw(dataset: LabelledDataset, rng: np.random.Generator) -> int:
+    """The number of a random image, by the weights of the set."""
+    if dataset.weights is None:
+        return int(rng.integers(len(dataset)))
+    return int(rng.choice(len(dataset), p=dataset.weights / dataset.weights.sum()))
 
 
 def fit(config: Config, output: Path, until: int | None = None) -> dict[str, dict[str, float]]:
@@ -161,7 +168,7 @@ class _Run:
     def _train(self, batch: Prepared) -> dict[str, Tensor]:
         """One step on this process's part of the batch; the loss terms."""
         config, step = self.config, self.step
-        inputs, classes, exists = self.changes(batch)
+        inputs, *truth = self.changes(batch)
         # Dropout depends on the step alone, so that a resumed run is the unbroken one.
         torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.fabric.global_rank)
         self.network.train()
@@ -169,7 +176,7 @@ class _Run:
         if self.distillation is not None:
             self.distillation.active = distil
         segmentation, existence = self.forward(inputs)
-        terms = config.objective(segmentation, existence, classes, exists)
+        terms = config.objective(segmentation, existence, *truth)
         total = terms["task"]
         if distil:
             assert self.distillation is not None
@@ -196,10 +203,10 @@ class _Run:
             )
         values["learning_rate"] = float(self.schedule.get_last_lr()[0])
         if self.distillation is not None and self.step % (10 * self.config.log_every) == 0:
-            inputs, classes, exists = self.changes(batch)
+            inputs, *truth = self.changes(batch)
 
             def task_loss(outputs: tuple[Tensor, Tensor | None]) -> Tensor:
-                return self.config.objective(outputs[0], outputs[1], classes, exists)["task"]
+                return self.config.objective(outputs[0], outputs[1], *truth)["task"]
 
             measured = measure(self.distillation, self.network, inputs, task_loss)
             values |= {f"distillation/{name}": value for name, value in measured.items()}

@@ -14,14 +14,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_entropy(segmentation: Tensor, target: Tensor, background: float) -> Tensor:
+def cross_entropy(
+    segmentation: Tensor, target: Tensor, background: float, known: Tensor | None = None
+) -> Tensor:
     """L_seg: pixel-wise cross-entropy, the background class weighted by `background`.
 
-    segmentation: logits B×(1+lanes)×H×W; target: B×H×W class ids, 0 background.
+    segmentation: logits B×(1+lanes)×H×W; target: B×H×W class ids, 0 background; known: B×lanes,
+    False for lanes that nobody labelled, None if all are. A pixel of the background may be of such
+    a lane: what is learnt there is the sum of these classes' probabilities (the marginal loss for
+    partly labelled sets of Shi et al., arXiv 2007.03868).
     """
     weight = torch.ones(segmentation.shape[1], device=segmentation.device)
     weight[0] = background
     loss = F.cross_entropy(segmentation, target, weight, reduction="none")
+    if known is not None and not known.all():
+        some = ~known.all(dim=1)
+        logits = segmentation[some]
+        lanes = logits[:, 1:].masked_fill(known[some][:, :, None, None], -torch.inf)
+        free = torch.cat([logits[:, :1], lanes], dim=1).logsumexp(dim=1)
+        marginal = background * (logits.logsumexp(dim=1) - free)
+        loss = loss.index_put((some,), torch.where(target[some] == 0, marginal, loss[some]))
     return (loss.sum(dim=(1, 2)) / weight[target].sum(dim=(1, 2))).mean()
 
 
@@ -51,20 +63,29 @@ class Objective:
     existence: float = 0.1
 
     def __call__(
-        self, segmentation: Tensor, existence: Tensor | None, target: Tensor, exists: Tensor
+        self,
+        segmentation: Tensor,
+        existence: Tensor | None,
+        target: Tensor,
+        exists: Tensor,
+        known: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The loss terms and their weighted sum "task".
 
         segmentation: logits B×(1+lanes)×H×W; existence: logits B×lanes, or None for a network
-        without the head; target: B×H×W class ids; exists: B×lanes of 0 and 1. Computed in float32.
+        without the head; target: B×H×W class ids; exists: B×lanes of 0 and 1; known: B×lanes, False
+        where nobody labelled the lane, of which then no term says anything. Computed in float32.
         """
         segmentation = segmentation.float()
         terms = {
-            "segmentation": cross_entropy(segmentation, target, self.background),
+            "segmentation": cross_entropy(segmentation, target, self.background, known),
             "iou": soft_iou_loss(segmentation, target),
         }
         task = terms["segmentation"] + self.iou * terms["iou"]
         if existence is not None:
-            terms["existence"] = F.binary_cross_entropy_with_logits(existence.float(), exists)
+            weight = None if known is None else known.float()
+            terms["existence"] = F.binary_cross_entropy_with_logits(
+                existence.float(), exists, weight
+            )
             task = task + self.existence * terms["existence"]
         return {**terms, "task": task}

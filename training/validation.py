@@ -13,14 +13,19 @@ from torch import nn
 
 from lane_sad_ros.detection import Detection, Frame, LaneDetector, segmentation_to_image
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
+from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import tusimple as tusimple_files
+from lane_sad_ros.formats.ends import continued_to, cut_below
+from lane_sad_ros.formats.polylines import Polylines
 from lane_sad_ros.image_files import read_image
-from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.lanes import LaneLayout, Lanes
 
 from .datasets import LabelledDataset
 from .datasets.bdd100k import BDD100K, truth
 from .datasets.culane import CULane
+from .datasets.images import scaled
 from .datasets.negatives import Negatives
+from .datasets.polylines import Labels, PolylineImages, with_ends
 from .datasets.tusimple import TuSimple
 
 # Frames that are read ahead and go through the network together.
@@ -36,6 +41,7 @@ def validate(
     it is. Besides "images", their number, the figures are
     - TuSimple: "accuracy", "fp", "fn";
     - CULane: "f1", "precision", "recall", "tp", "fp", "fn" over all images of the list;
+    - lanes: the same by CULane's rule on images scaled to its width, see `score_polylines`;
     - BDD100K: "accuracy", "iou" of lane pixels;
     - negatives: "false_images", the share of images with a lane, and "false_lanes" per image.
     """
@@ -46,6 +52,8 @@ def validate(
         found = _culane(detector, dataset)
     elif isinstance(dataset, BDD100K):
         found = _bdd100k(detector, dataset)
+    elif isinstance(dataset, PolylineImages):
+        found = _polylines(detector, dataset)
     elif isinstance(dataset, Negatives):
         found = _negatives(detector, dataset)
     else:
@@ -73,10 +81,36 @@ def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
     counts = culane.Counts(0, 0, 0)
     images = [dataset.root / item.image for item in dataset.items]
     for item, detection in zip(dataset.items, _detections(detector, images), strict=True):
-        present = [lane.points[:, :2] for lane in detection.lanes.present if len(lane.points)]
-        counts += culane.score(dataset.true_lanes(item), present)
-    names = ("f1", "precision", "recall", "tp", "fp", "fn")
-    return {name: float(getattr(counts, name)) for name in names}
+        counts += culane.score(dataset.true_lanes(item), culane_files.official(detection.lanes))
+    return counts.as_dict()
+
+
+def _polylines(detector: LaneDetector, dataset: PolylineImages) -> dict[str, float]:
+    """CULane's rule on images scaled to the width of CULane's, lines running to one bottom row."""
+    counts = culane.Counts(0, 0, 0)
+    images = [dataset.root / record.image for record in dataset.records]
+    for record, detection in zip(dataset.records, _detections(detector, images), strict=True):
+        counts += score_polylines(record, detection.lanes, dataset.labels)
+    return counts.as_dict()
+
+
+def score_polylines(record: Polylines, found: Lanes, labels: Labels) -> culane.Counts:
+    """Counts of one image of a lanes file by CULane's rule, see `validate`."""
+    if labels.ego_only:
+        middle = len(found) // 2
+        ego = (middle - 1, middle)
+        found = Lanes(found.image_size, tuple(lane for lane in found if lane.slot in ego))
+    width, height = culane_files.IMAGE_SIZE[0], record.size[1]
+    size = (width, round(height * width / record.size[0]))
+    bottom = record.size[1] * labels.bottom
+    truth = [continued_to(lane, bottom) for lane in with_ends(record, labels)]
+    lanes = [continued_to(lane, bottom) for lane in culane_files.official(found)]
+    factors = np.divide(size, record.size)
+    return culane.score(
+        [scaled(lane, factors) for lane in truth],
+        [scaled(cut_below(lane, bottom), factors) for lane in lanes],
+        culane.Rules(image_size=size),
+    )
 
 
 def _bdd100k(detector: LaneDetector, dataset: BDD100K) -> dict[str, float]:

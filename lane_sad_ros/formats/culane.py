@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import replacing
+from lane_sad_ros.formats.ends import continued_to
 from lane_sad_ros.lanes import Lanes
 
 IMAGE_SIZE = (1640, 590)
@@ -71,16 +72,18 @@ def read_lanes(path: str | os.PathLike[str]) -> list[Points]:
     return lanes
 
 
+def official(lanes: Lanes) -> list[Points]:
+    """The lanes that have points as CULane labels them, N×2 each: through to the last row."""
+    bottom = float(lanes.image_size[1])
+    return [continued_to(lane.points[:, :2], bottom) for lane in lanes if len(lane.points)]
+
+
 def write_lanes(path: str | os.PathLike[str], lanes: Lanes) -> None:
-    """Writes the lanes that have points, to a thousandth of a pixel.
+    """Writes the lanes of `official`, to a thousandth of a pixel.
 
     The file is empty where there is none: the metric would take a blank line for a wrong lane.
     """
-    lines = [
-        " ".join(f"{u:.3f} {v:.3f}" for u, v, _ in lane.points) + "\n"
-        for lane in lanes
-        if len(lane.points)
-    ]
+    lines = [" ".join(f"{u:.3f} {v:.3f}" for u, v in points) + "\n" for points in official(lanes)]
     with replacing(path) as partial:
         partial.write_text("".join(lines), encoding="utf-8")
 

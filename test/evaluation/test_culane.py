@@ -218,11 +218,21 @@ def test_written_lanes_are_read_back_without_the_absent(tmp_path) -> None:
     write_lanes(path, as_lanes(FOUR[0], straight(0, 0), FOUR[1] + np.float32(0.25)))
     found = read_lanes(path)
     assert len(found) == 2
-    assert np.array_equal(found[0], FOUR[0])
-    assert np.array_equal(found[1], FOUR[1] + np.float32(0.25))
+    assert np.array_equal(found[0][1:], FOUR[0])
+    assert np.array_equal(found[1][1:], FOUR[1] + np.float32(0.25))
     write_lanes(path, as_lanes(straight(0, 0)))
     assert path.read_text() == ""
     assert read_lanes(path) == []
+
+
+def test_written_lanes_run_straight_to_the_last_row_as_culanes_labels_do(tmp_path) -> None:
+    path = tmp_path / "00000.lines.txt"
+    seen = np.float32([[400, 450], [420, 430], [440, 410], [480, 350]])
+    write_lanes(path, as_lanes(seen))
+    (found,) = read_lanes(path)
+    assert np.array_equal(found[-4:], seen)
+    assert found[0] == pytest.approx([260, 590])
+    assert np.abs(np.diff(found[:-3, 0]) + np.diff(found[:-3, 1])).max() < 1e-2
 
 
 def test_a_blank_line_is_a_lane(tmp_path) -> None:

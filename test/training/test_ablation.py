@@ -269,7 +269,7 @@ def test_soft_figures_are_of_the_network_as_it_is(config: Config, finished: Path
     dataset = source.open(Reading.for_layout(layout))
     rng = np.random.default_rng(0)
     batch = default_collate([prepare(dataset[i], layout, NONE, rng) for i in range(3)])
-    inputs, classes, exists = Changes(layout, config.lane_width, torch.device("cpu"))(batch)
+    inputs, classes, exists, _ = Changes(layout, config.lane_width, torch.device("cpu"))(batch)
     sad = SelfAttentionDistillation(network, distillation)
     with torch.no_grad():
         terms = config.objective(*network.eval()(inputs), classes, exists)

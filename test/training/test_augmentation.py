@@ -194,7 +194,7 @@ def changed(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     """RGB images B×H×W×3 from 0 to 255, classes and existence."""
     batch = batch_of(*samples, ranges=ranges, seed=seed, layout=layout)
-    inputs, classes, exists = Changes(layout, WIDTH, CPU)(batch)
+    inputs, classes, exists, _ = Changes(layout, WIDTH, CPU)(batch)
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (layout.mean, layout.std))
     pixels = ((inputs * std + mean) * 255).permute(0, 2, 3, 1)
     return pixels.numpy(), classes.numpy(), exists.numpy()
@@ -287,7 +287,7 @@ def test_without_changes_the_input_is_the_preprocessors() -> None:
     photo = cv2.resize(small, (640, 360), interpolation=cv2.INTER_CUBIC)
     for size in ((320, 180), (640, 360), (333, 190)):
         image = np.asarray(cv2.resize(photo, size), np.uint8)
-        inputs, classes, exists = Changes(LAYOUT, WIDTH, CPU)(batch_of(LabelledImage(image, ())))
+        inputs, classes, exists, _ = Changes(LAYOUT, WIDTH, CPU)(batch_of(LabelledImage(image, ())))
         expected = Preprocessor(LAYOUT, CPU)([Frame(image)])
         assert inputs.shape == (1, 3, 72, 160)
         assert inputs.is_contiguous(memory_format=torch.channels_last)
@@ -342,6 +342,27 @@ def test_mirrored_image_swaps_slots_and_existence() -> None:
         assert exists[kind].tolist() == [0, 1, 1, 1, 0, 0]
         assert swapped_exists[kind].tolist() == [0, 0, 1, 1, 1, 0]
         assert (swapped[kind][:, ::-1] != expected[kind]).mean() < 1e-3
+
+
+def test_what_nobody_labelled_is_unknown_in_mirrored_images_too() -> None:
+    sample = painted()
+    two = dataclasses.replace(sample, lanes=sample.lanes[:2])
+    samples = [two, dataclasses.replace(two, partial=True)]
+    change = Changes(LAYOUT, WIDTH, CPU)
+    *_, known = change(batch_of(*samples))
+    assert known.tolist() == [[True] * 6, [False, True, True, False, False, False]]
+    *_, known = change(batch_of(*samples, ranges=dataclasses.replace(NONE, flip=1.0)))
+    assert known.tolist() == [[True] * 6, [False, False, False, True, True, False]]
+
+
+def test_cut_images_have_other_cameras_shapes_and_labels_on_the_paint() -> None:
+    for shape in (1.2, 2.6):
+        ranges = dataclasses.replace(NONE, cut=1.0, shapes=(shape, shape))
+        whole = changed(*[painted()] * 8)[0]
+        pixels, classes, _ = changed(*[painted()] * 8, ranges=ranges)
+        assert np.abs(pixels - whole).max() > 100
+        compared = [check_labels_on_paint(p, c) for p, c in zip(pixels, classes, strict=True)]
+        assert sum(compared) > 8
 
 
 def test_one_slot_has_nothing_to_swap() -> None:
@@ -490,7 +511,7 @@ def test_lanes_off_the_image_and_no_lanes_at_all() -> None:
     far = np.array([[-5000, 100], [-9000, 180]], np.float32)
     point = np.array([[40, 100], [40, 100]], np.float32)
     samples = [LabelledImage(image, ()), LabelledImage(image, (far, far + 20000, point))]
-    inputs, classes, exists = Changes(LAYOUT, WIDTH, CPU)(
+    inputs, classes, exists, _ = Changes(LAYOUT, WIDTH, CPU)(
         batch_of(*samples * 8, ranges=Augmentation())
     )
     assert torch.isfinite(inputs).all()

@@ -17,6 +17,7 @@ from lane_sad_ros.formats.bdd100k import Border, centre_lines
 from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
+from training.config import Source
 from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets.bdd100k import BDD100K, truth, write_truth
 from training.datasets.culane import CULane
@@ -24,6 +25,7 @@ from training.datasets.drawing import draw_line
 from training.datasets.images import read_scaled, scaled
 from training.datasets.inspect import inspect
 from training.datasets.negatives import Negatives
+from training.datasets.polylines import Labels, PolylineImages
 from training.datasets.tusimple import TuSimple
 from training.validation import validate
 
@@ -496,6 +498,106 @@ def test_negatives_from_a_folder_and_from_lists(tmp_path: Path) -> None:
         Negatives(write(tmp_path / "list.txt", "1.jpg\nnone.png\n"))
     with pytest.raises(ValueError, match=r"list\.json: not a list of image paths"):
         Negatives(write(tmp_path / "list.json", '{"a": 1}'))
+
+
+# --- lanes as polylines
+
+# Straight lines that meet at (50, 20) of 100×60 pixels, from their bottom up.
+LEFT_LINE = [[20.0 + i, 50.0 - i] for i in range(0, 19, 3)]
+RIGHT_LINE = [[74.0 - i, 44.0 - i] for i in range(14)]
+
+
+def write_lanes_file(folder: Path, **fields: dict[str, Any]) -> Path:
+    """A file of the images a.jpg, b.jpg, ..., each with both lines and the given fields."""
+    records = []
+    for name, more in fields.items():
+        write_image(folder / f"images/{name}.jpg", (100, 60))
+        record = {"image": f"images/{name}.jpg", "width": 100, "height": 60}
+        records.append({**record, "lanes": [LEFT_LINE, RIGHT_LINE], **more})
+    return write(folder / "lanes.json", "".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_lanes_file_is_read_in_the_scaled_images_pixels(tmp_path: Path) -> None:
+    path = write_lanes_file(tmp_path, a={}, b={"lanes": []})
+    found = open_dataset("lanes", path, reading=Reading(max_width=50))
+    assert "2 of 2 images, 2 lines, 1 images without lanes" in found.description
+    assert found[0].image.shape == (30, 50, 3)
+    np.testing.assert_allclose(found[0].lanes[1], (np.array(RIGHT_LINE) + 0.5) / 2 - 0.5)
+    assert not found[0].partial and found[0].slots is None and found[1].lanes == ()
+
+
+def test_lists_choose_and_weigh_images(tmp_path: Path) -> None:
+    path = write_lanes_file(tmp_path, a={"seq": "x"}, b={"seq": "y"}, c={"seq": "y"}, d={})
+    some = write(tmp_path / "some.txt", "seq=y   # this drive\nimages/a*\n")
+    bad = write(tmp_path / "bad.txt", "# reasons\nimages/b.jpg  # a kerb for a line\n")
+    often = write(tmp_path / "often.txt", "images/*.jpg 0.5\nimages/c.jpg 3\n")
+    found = PolylineImages(path, labels=Labels((some,), (bad,), (often,)))
+    assert [record.image for record in found.records] == ["images/a.jpg", "images/c.jpg"]
+    assert found.weights is not None and found.weights.tolist() == [0.5, 3.0]
+    assert PolylineImages(path).weights is None
+    with pytest.raises(ValueError, match=r"none\.txt: entry 1, z, names no image"):
+        PolylineImages(path, labels=Labels((write(tmp_path / "none.txt", "seq=z"),)))
+    with pytest.raises(ValueError, match=r"odd\.txt:1: an image's path and perhaps a weight"):
+        PolylineImages(path, labels=Labels((write(tmp_path / "odd.txt", "images/a.jpg x"),)))
+    with pytest.raises(ValueError, match=r"lanes\.json: the lists include none of its 4 images"):
+        PolylineImages(path, labels=Labels((bad,), (bad,)))
+
+
+def test_lines_end_where_the_set_is_said_to_end_them(tmp_path: Path) -> None:
+    path = write_lanes_file(tmp_path, a={})
+
+    def feet_and_tops(labels: Labels) -> list[list[float]]:
+        lanes = PolylineImages(path, labels=labels)[0].lanes
+        assert all(np.all(np.diff(lane[:, 1]) < 0) for lane in lanes)
+        for lane, slope in zip(lanes, (-1, 1), strict=True):  # all of them on the same lines
+            np.testing.assert_allclose(lane[:, 0], 50 + slope * (lane[:, 1] - 20), atol=0.01)
+        return [[round(float(lane[0, 1]), 2), round(float(lane[-1, 1]), 2)] for lane in lanes]
+
+    assert feet_and_tops(Labels()) == [[50, 32], [44, 31]]
+    assert feet_and_tops(Labels(ends="bottom")) == [[59, 32], [59, 31]]
+    assert feet_and_tops(Labels(ends="full")) == [[59, 24.68], [59, 24.68]]
+    assert feet_and_tops(Labels(bottom=0.7)) == [[41, 32], [41, 31]]
+    assert feet_and_tops(Labels(ends="bottom", bottom=0.8)) == [[47, 32], [47, 31]]
+
+
+def test_bent_lines_are_not_continued_to_where_they_meet_nor_those_that_left(
+    tmp_path: Path,
+) -> None:
+    bent = [[90.0, 50.0], [80.0, 42.0], [75.0, 37.0], [74.0, 32.0]]
+    left = [[-1.0, 50.0], [20.0, 40.0], [41.0, 30.0]]
+    path = write_lanes_file(tmp_path, a={"lanes": [left, bent]})
+    first, second = PolylineImages(path, labels=Labels(ends="full"))[0].lanes
+    assert second[-1].tolist() == [74, 32] and second[0, 1] == 59
+    assert first[0].tolist() == [-1, 50]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"image": "images/a.jpg"}, r"lanes\.json:2: lacks width, height, lanes"),
+        ({"lanes": [[[1, 2]]]}, "2: a lane must be a list of at least two points"),
+        ({"lanes": [[[1, 2], [3, None]]]}, "2: a lane must be a list of at least two points"),
+        ({"width": 0}, "2: width and height must be whole numbers above 0"),
+        ({"image": "none.jpg"}, r"lanes\.json:2: no image at .*none\.jpg"),
+        ({"width": 90}, r"a\.jpg: 100x60 pixels, but its lanes are said to lie on 90x60"),
+    ],
+)
+def test_broken_lanes_file_is_named(tmp_path: Path, record: dict[str, Any], message: str) -> None:
+    path = write_lanes_file(tmp_path, a={})
+    good = json.loads(path.read_text())
+    short = record.get("image") == "images/a.jpg"
+    write(path, "\n" + json.dumps(record if short else {**good, **record}))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        open_dataset("lanes", path)[0]
+
+
+def test_labels_are_for_lanes_files(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="labels are for the kind lanes, not tusimple"):
+        Source(tmp_path / "a.json", labels=Labels())
+    with pytest.raises(ValueError, match="ends 'top' is not one of labelled, bottom, full"):
+        Labels(ends="top")
+    with pytest.raises(ValueError, match="lanes have no split"):
+        open_dataset("lanes", tmp_path, split="val")
 
 
 # --- all kinds

@@ -210,7 +210,7 @@ def test_gradient_is_a_useful_share_of_the_tasks(
     batch = torch.utils.data.default_collate(
         [prepare(sample, layout, NONE, rng) for sample in samples]
     )
-    inputs, classes, exists = Changes(layout, 12.0, torch.device("cpu"))(batch)
+    inputs, classes, exists, _ = Changes(layout, 12.0, torch.device("cpu"))(batch)
     distillation = SelfAttentionDistillation(network, Distillation(paths=paper_paths("enet_sad")))
     found = measure(
         distillation, network, inputs, lambda out: Objective()(*out, classes, exists)["task"]

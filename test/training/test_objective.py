@@ -67,6 +67,37 @@ def test_background_weighs_less() -> None:
     assert float(found) == pytest.approx(float(sum(expected)) / 2, rel=1e-6)
 
 
+def test_nothing_is_learnt_of_lanes_that_nobody_labelled() -> None:
+    segmentation, target = batch(2, 5)
+    target[target == 1] = 0  # of the unknown lane 0
+    exists = torch.tensor([[0.0, 1.0, 1.0, 0.0]] * 2)
+    known = torch.tensor([[False, True, True, True], [True] * 4])
+    values = []
+    for push in (0.0, 3.0):
+        # What the unknown lane takes from the background alone.
+        logits = segmentation.clone()
+        merged = torch.logaddexp(logits[0, 0], logits[0, 1])
+        logits[0, 1] -= push
+        logits[0, 0] = (merged.exp() - logits[0, 1].exp()).log()
+        flags = torch.zeros(2, 4)
+        flags[0, 0] = push
+        values.append(Objective()(logits, flags, target, exists, known))
+    assert values[1]["segmentation"].item() == pytest.approx(values[0]["segmentation"].item())
+    assert values[1]["existence"].item() == pytest.approx(values[0]["existence"].item())
+    ignorant = Objective()(segmentation, torch.zeros(2, 4), target, exists)
+    assert ignorant["segmentation"] > values[0]["segmentation"]
+    assert ignorant["existence"] > values[0]["existence"]
+
+
+def test_known_lanes_are_learnt_as_ever() -> None:
+    segmentation, target = batch(2, 5)
+    exists = torch.tensor([[0.0, 1.0, 1.0, 0.0]] * 2)
+    everything = torch.ones(2, 4, dtype=torch.bool)
+    with_mask = Objective()(segmentation, torch.zeros(2, 4), target, exists, everything)
+    without = Objective()(segmentation, torch.zeros(2, 4), target, exists)
+    assert with_mask["task"].item() == without["task"].item()
+
+
 def test_task_is_weighted_like_the_paper() -> None:
     logits, target = batch(2, 3)
     existence = torch.tensor([[2.0, -1.0], [0.0, 3.0]])

@@ -10,11 +10,12 @@ from .bdd100k import BDD100K
 from .culane import CULane
 from .images import LabelledDataset, LabelledImage, Reading
 from .negatives import Negatives
+from .polylines import Labels, PolylineImages
 from .tusimple import TuSimple
 
 __all__ = ["KINDS", "LabelledDataset", "LabelledImage", "Reading", "open_dataset"]
 
-KINDS = ("tusimple", "culane", "bdd100k", "negatives")
+KINDS = ("tusimple", "culane", "bdd100k", "lanes", "negatives")
 SPLITS = ("train", "val", "test")
 
 
@@ -25,21 +26,26 @@ def open_dataset(
     *,
     split: str | None = None,
     reading: Reading | None = None,
+    labels: Labels | None = None,
 ) -> LabelledDataset:
     """The data set of a kind at a path.
 
-    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k" or "negatives".
+    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k", "lanes" or
+    "negatives".
     path: the label file, list or folder of labels; with `split`, the folder of the official data
     set.
     root: the folder that image paths start at, by default as the data set's layout has it.
     split: "train", "val" or "test", as the official data set has them.
+    labels: of kind "lanes", what of the file is taken and what its lines say.
     Raises FileNotFoundError or ValueError that name the file, what is wrong and what is right.
     """
     if kind not in KINDS:
         raise ValueError(f"no data set of kind {kind!r}; known are {', '.join(KINDS)}")
+    if kind in ("lanes", "negatives") and split is not None:
+        raise ValueError(f"{path}: {kind} have no split; leave split out")
+    if kind == "lanes":
+        return PolylineImages(path, root, reading, labels)
     if kind == "negatives":
-        if split is not None:
-            raise ValueError(f"{path}: negatives have no split; leave split out")
         return Negatives(path, root, reading)
     if split is None:
         if kind == "bdd100k":
@@ -58,8 +64,8 @@ def open_dataset(
         return TuSimple([path / name for name in tusimple.SPLITS[split]], root, reading)
     if kind == "culane":
         return CULane(_first(path, culane.SPLITS[split]), root, reading)
-    labels = _first(path, [name.format(split=split) for name in bdd100k.LABELS])
-    return BDD100K(labels, root or path / "images" / "100k" / split, reading)
+    masks = _first(path, [name.format(split=split) for name in bdd100k.LABELS])
+    return BDD100K(masks, root or path / "images" / "100k" / split, reading)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path:

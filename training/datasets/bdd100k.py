@@ -54,6 +54,8 @@ class Item:
 class BDD100K:
     """The images that a label file or a folder of labels names."""
 
+    weights = None
+
     def __init__(
         self, labels: Path, root: Path | None = None, reading: Reading | None = None
     ) -> None:

@@ -55,6 +55,8 @@ class CULane:
     them. One without learns from its lane file, slots being given by position.
     """
 
+    weights = None
+
     def __init__(
         self, list_file: Path, root: Path | None = None, reading: Reading | None = None
     ) -> None:

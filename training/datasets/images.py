@@ -31,16 +31,24 @@ class LabelledImage:
     around the ego lane (`lane_sad_ros.formats.slots`).
     classes: the data set's own class map, uint8 H×W of 0 (background) and 1 + slot, where it has
     one; it then goes before the lanes.
+    partial: whether lines may be in the image that nobody labelled: then slots without a lane are
+    unknown, not empty.
     """
 
     image: NDArray[np.uint8]
     lanes: tuple[Polyline, ...]
     slots: tuple[int, ...] | None = None
     classes: NDArray[np.uint8] | None = None
+    partial: bool = False
 
 
 class LabelledDataset(Protocol):
     """Labelled images by index from 0, the same for the same index every time."""
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """How often each is drawn for training, relative to the others; None: all alike."""
+        ...
 
     @property
     def description(self) -> str:

@@ -19,6 +19,8 @@ from .images import (
 class Negatives:
     """Images that hold no lane: all of a folder, or those that a list names."""
 
+    weights = None
+
     def __init__(
         self, path: Path, root: Path | None = None, reading: Reading | None = None
     ) -> None:

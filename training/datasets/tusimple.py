@@ -37,6 +37,8 @@ class TuSimple:
     needs as they are.
     """
 
+    weights = None
+
     def __init__(
         self,
         labels: Path | Sequence[Path],

@@ -1,0 +1,75 @@
+"""`lanes.json`: lanes as polylines on images of any size, one image on each line.
+
+    {"image": "a.jpg", "width": 1024, "height": 368, "lanes": [[[u, v], ...], ...]}
+
+with points in pixels of the image, which lies below the file's folder. Further fields are kept.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lane_sad_ros.files import read_json_lines
+
+FIELDS = ("image", "width", "height", "lanes")
+
+
+@dataclass(frozen=True)
+class Polylines:
+    """The lanes of one image: float32 N×2 of (u, v), N at least 2; size: (width, height).
+
+    fields: the record's other fields, as text. line: of the file, from 1.
+    """
+
+    image: str
+    size: tuple[int, int]
+    lanes: tuple[NDArray[np.float32], ...]
+    fields: dict[str, str] = field(default_factory=dict)
+    line: int = 0
+
+
+def read_polylines(path: str | os.PathLike[str]) -> list[Polylines]:
+    """The records of a file, in order.
+
+    Raises ValueError that names file and line where one is malformed, OSError without the file.
+    """
+    found = []
+    for number, record in read_json_lines(path):
+        try:
+            found.append(_polylines(record, number))
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {error}") from error
+    if not found:
+        raise ValueError(f"{path}: holds no record")
+    return found
+
+
+def _polylines(record: dict[str, Any], line: int) -> Polylines:
+    missing = [name for name in FIELDS if name not in record]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}; it needs {', '.join(FIELDS)}")
+    image, width, height, lanes = (record[name] for name in FIELDS)
+    if not isinstance(image, str) or not image:
+        raise ValueError("image must be the path of an image")
+    sides = (width, height)
+    if not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"width and height must be whole numbers above 0, not {sides}")
+    if not isinstance(lanes, list):
+        raise ValueError("lanes must be a list of lists of points [u, v]")
+    fields = {name: str(value) for name, value in record.items() if name not in FIELDS}
+    return Polylines(image, sides, tuple(_lane(lane) for lane in lanes), fields, line)
+
+
+def _lane(points: Any) -> NDArray[np.float32]:
+    try:
+        lane = np.array(points, np.float32)
+    except (TypeError, ValueError):
+        lane = np.empty(0, np.float32)
+    if lane.ndim != 2 or lane.shape[1] != 2 or len(lane) < 2 or not np.isfinite(lane).all():
+        raise ValueError("a lane must be a list of at least two points [u, v]")
+    return lane
