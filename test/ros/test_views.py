@@ -65,9 +65,10 @@ def test_every_display_of_rviz_shows_a_topic_of_the_node(topics: dict[str, str])
         assert display["Topic"]["Durability Policy"] == "Volatile"
 
 
-def test_the_readme_lists_every_output(topics: dict[str, str]) -> None:
-    readme = (VIEWS.parent / "README.md").read_text().partition("| out |")[2].partition("\n\n")[0]
-    rows = [row.split("|")[1] for row in readme.splitlines() if row.startswith("| `")]
+def test_the_page_lists_every_output(topics: dict[str, str]) -> None:
+    page = (VIEWS.parent / "docs/node.md").read_text()
+    table = page.partition("| out |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     named = {name.strip("` ") for row in rows for name in row.split(",")}
     assert {name.replace("~", "/lane_detector") for name in named} == set(topics) - OWN
 

@@ -156,9 +156,9 @@ def test_wrong_use_at_start_ends_in_one_line_and_exit_code_2(start_process, argu
     assert "Traceback" not in node.output
 
 
-def test_the_readme_lists_every_parameter():
-    readme = (CONFIG.parents[1] / "README.md").read_text()
-    table = readme.partition("### Parameters")[2].partition("\n## ")[0]
+def test_the_page_lists_every_parameter():
+    page = (CONFIG.parents[1] / "docs/node.md").read_text()
+    table = page.partition("## Parameters")[2].partition("\n## ")[0]
     named = {name for row in table.splitlines() if row.startswith("| `") for name in _names(row)}
     assert named == {item.name for item in dataclasses.fields(DetectorParameters)}
 
