@@ -18,9 +18,12 @@ from tqdm import tqdm
 from benchmark.steadiness import Figures, Moment, measure
 from demo.drive import render_drive
 from lane_sad_ros import files
-from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.arguments import add_weights
+from lane_sad_ros.detection import LaneDetector
 from lane_sad_ros.files import SourceError
 from lane_sad_ros.formats import tusimple
+from lane_sad_ros.formats.inputs import dataset_input
+from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import Lanes
 from lane_sad_ros.recordings.sources import FrameSource, image_files, open_frames
 from lane_sad_ros.road.tracking import LaneTracker
@@ -60,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("inputs", nargs="+", metavar="INPUT")
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped ones")
-    parser.add_argument("--device", default="auto")
+    add_weights(parser)
     parser.add_argument("--work", type=Path, default=Path("build/benchmark"), metavar="FOLDER")
     parser.add_argument("--json", type=Path, metavar="OUT", help="the figures, not rounded")
     options = parser.parse_args(arguments)
@@ -118,21 +120,20 @@ def _sequences(name: str, detector: LaneDetector, work: Path) -> Iterator[list[M
         truth = {image: scene.truth for image, scene in drive.truth.items()}
         yield _detect(open_frames(drive.folder, rate=RATE), detector, truth, {})
     elif name.startswith("tusimple:"):
-        parts = name.split(":", 2)
-        if len(parts) != 3:
-            raise SourceError(f"{name}: tusimple:ROOT:JSON is needed")
+        given = dataset_input(name)
         whole = 0
-        for record in tusimple.read_records(Path(parts[2])):
-            image = Path(parts[1]) / record["raw_file"]
-            if not image.stem.isdigit():
-                raise SourceError(f"{image}: the name of a labelled image is not its number")
-            names = [f"{number}{image.suffix}" for number in range(1, int(image.stem) + 1)]
-            if all((image.parent / name).is_file() for name in names):
+        for record in tusimple.read_records(given.listing):
+            clip = tusimple.clip_of(given.root / record["raw_file"])
+            if not clip:
+                raise SourceError(
+                    f"{record['raw_file']}: the name of a labelled image is not its number"
+                )
+            if all(image.is_file() for image in clip):
                 whole += 1
-                frames = image_files(image.parent, names)
-                yield _detect(frames, detector, {}, {image.name: record})
+                frames = image_files(clip[-1].parent, [image.name for image in clip])
+                yield _detect(frames, detector, {}, {clip[-1].name: record})
         if not whole:
-            raise SourceError(f"{parts[2]}: no clip is there in full below {parts[1]}")
+            raise SourceError(f"{given.listing}: no clip is there in full below {given.root}")
     else:
         yield _detect(open_frames(name), detector, {}, {})
 

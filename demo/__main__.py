@@ -24,7 +24,7 @@ from demo.drive import render_drive
 from demo.node import NodeProcess
 from demo.player import Player
 from lane_sad_ros import files
-from lane_sad_ros.arguments import positive
+from lane_sad_ros.arguments import add_topic, add_weights, positive
 from lane_sad_ros.files import SourceError
 from lane_sad_ros.formats.drives import Scene
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame, open_frames
@@ -246,9 +246,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", default="build/demo", metavar="DIR", help="folder (default: %(default)s)"
     )
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    parser.add_argument("--topic", help="image topic of a bag that has several")
+    add_weights(parser)
+    add_topic(parser)
     parser.add_argument(
         "--real-time", action="store_true", help="send frames at their rate, as a camera does"
     )

@@ -9,6 +9,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from lane_sad_ros.names import CAMERA_FRAME
 from lane_sad_ros.recordings.sources import SourceFrame
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.ros.playing.session import Sent
@@ -67,7 +68,7 @@ class Player:
     def repeat(self, sent: Sent[SourceFrame]) -> None:
         """Publishes a frame once more, with the same stamp."""
         stamp = Time(nanoseconds=sent.stamp_ns).to_msg()
-        header = Header(stamp=stamp, frame_id=sent.frame.frame_id or "camera")
+        header = Header(stamp=stamp, frame_id=sent.frame.frame_id or CAMERA_FRAME)
         if self._camera is not None and self._infos is not None:
             self._infos.publish(MESSAGES.camera_info(self._camera, header))
         self._publisher.publish(MESSAGES.image(sent.frame.image, "bgr8", header))

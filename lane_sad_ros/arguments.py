@@ -1,4 +1,4 @@
-"""Types of command-line arguments."""
+"""Types of command-line arguments, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -37,3 +37,32 @@ def share(text: str) -> float:
         if 0 <= float(text) <= 1:
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number in [0, 1]")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Adds --weights and --device."""
+    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+    )
+
+
+def add_topic(parser: argparse.ArgumentParser) -> None:
+    """Adds --topic."""
+    parser.add_argument("--topic", help="image topic of a bag that has several")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Adds --quiet."""
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_rate(parser: argparse.ArgumentParser, default: float) -> None:
+    """Adds --rate."""
+    parser.add_argument(
+        "--rate",
+        type=positive,
+        default=default,
+        metavar="HZ",
+        help="of images that follow on each other and have no stamps (default: %(default)g)",
+    )

@@ -13,6 +13,13 @@ INFO_TOPIC = "/camera_info"
 
 TF_TOPIC = "/tf_static"
 
+DETECTOR = "/lane_detector"
+"""The full name of the detector's node, unless another one is given; its topics lie below."""
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+
 LANES_TYPE = "lane_sad_ros/msg/LaneArray"
 
 IMAGE_TOPIC = "/camera/image/compressed"
@@ -23,3 +30,8 @@ CAMERA_TOPIC = "/camera/camera_info"
 TRUTH_TOPIC = "/truth/lanes"
 
 EGO_TOPIC = "/truth/ego_lane"
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """The topic beside the images, raw or compressed, where ROS has their camera_info."""
+    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"

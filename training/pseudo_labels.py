@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lane_sad_ros.arguments import share
+from lane_sad_ros.arguments import add_weights, share
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.formats.slots import slot_numbers
 from lane_sad_ros.formats.tusimple import to_record, write_predictions
@@ -42,8 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("input", help="a folder of images, a video or a bag")
     parser.add_argument("output", type=Path, help="folder to write images and labels.json to")
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped ones")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (%(default)s)")
+    add_weights(parser)
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="label each Nth frame only"
     )

@@ -9,15 +9,25 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lane_sad_ros.arguments import positive
+from lane_sad_ros.arguments import add_quiet, add_rate, add_topic, positive
 from lane_sad_ros.cli.common import Problems, input_errors
 from lane_sad_ros.formats.bag import write_bag
 from lane_sad_ros.formats.drives import GAP, open_drive
+from lane_sad_ros.formats.inputs import kind_of
+from lane_sad_ros.names import (
+    BASE_FRAME,
+    CAMERA_FRAME,
+    CAMERA_TOPIC,
+    EGO_TOPIC,
+    IMAGE_TOPIC,
+    TF_TOPIC,
+    TRUTH_TOPIC,
+)
 from lane_sad_ros.recordings.camera_info import read_camera_info
 from lane_sad_ros.recordings.sources import IMAGE_RATE
 from lane_sad_ros.recordings.types import STORAGE_ENDINGS
 
-_MAKE = """\
+_MAKE = f"""\
 Makes a bag of a labelled data set, to be played to the node or evaluated with `lane_sad evaluate
 bag`. DATASET is
   tusimple:ROOT:JSON    the images of a TuSimple label file JSON, below ROOT
@@ -27,17 +37,14 @@ bag`. DATASET is
   a video, a folder of images, an image or a bag, with its lanes in --labels
 
 OUT.mcap (or .db3) gets, with equal header stamps,
-  /camera/image/compressed  sensor_msgs/CompressedImage: JPEG and PNG files as they are
-  /truth/lanes              lane_sad_ros/LaneArray, of the frames that have labels
-  /camera/camera_info       sensor_msgs/CameraInfo: of rendered scenes, or of --camera-info
-  /truth/ego_lane           lane_sad_ros/EgoLane: of rendered scenes
-  /tf_static                base_link to camera: of a rendered drive
+  {IMAGE_TOPIC:<24}  sensor_msgs/CompressedImage: JPEG and PNG files as they are
+  {TRUTH_TOPIC:<24}  lane_sad_ros/LaneArray, of the frames that have labels
+  {CAMERA_TOPIC:<24}  sensor_msgs/CameraInfo: of rendered scenes, or of --camera-info
+  {EGO_TOPIC:<24}  lane_sad_ros/EgoLane: of rendered scenes
+  {TF_TOPIC:<24}  {BASE_FRAME} to {CAMERA_FRAME}: of a rendered drive
 
 Lanes that no slot is for, as a fourth one to the left, come behind the slots, as other_1 and so on.
 """
-
-
-_LABELLED = ("tusimple", "culane", "bdd100k", "scenes")
 
 
 def add_parser(commands: Any) -> None:
@@ -70,13 +77,7 @@ def add_parser(commands: Any) -> None:
         metavar="YAML",
         help="calibration of the camera, as camera_calibration writes it",
     )
-    parser.add_argument(
-        "--rate",
-        type=positive,
-        default=IMAGE_RATE,
-        metavar="HZ",
-        help="of frames that follow on each other and have no stamps (default: %(default)g)",
-    )
+    add_rate(parser, IMAGE_RATE)
     parser.add_argument(
         "--gap",
         type=positive,
@@ -85,8 +86,8 @@ def add_parser(commands: Any) -> None:
         help="seconds between frames that do not follow on each other, such as a data set's single "
         "images (default: %(default)g)",
     )
-    parser.add_argument("--topic", help="image topic of a bag that has several")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_topic(parser)
+    add_quiet(parser)
     parser.set_defaults(run=_make, parser=parser)
 
 
@@ -97,7 +98,7 @@ def _make(options: argparse.Namespace) -> int:
         options.parser.error(f"{output}: a bag to write must end in .mcap or .db3")
     if options.clips and not options.dataset.startswith("tusimple:"):
         options.parser.error("--clips is for tusimple:")
-    if options.labels and options.dataset.partition(":")[0] in _LABELLED:
+    if options.labels and (kind_of(options.dataset) or options.dataset.startswith("scenes:")):
         options.parser.error(f"--labels: {options.dataset} has labels of its own")
     if output.resolve() == Path(options.dataset).resolve():
         options.parser.error(f"{output}: this would replace the input")

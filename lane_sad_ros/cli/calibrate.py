@@ -11,16 +11,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lane_sad_ros.arguments import count, positive
+from lane_sad_ros.arguments import add_quiet, add_topic, add_weights, count, positive
 from lane_sad_ros.cli.common import CommandError, Problems, input_errors
 from lane_sad_ros.files import write_text
+from lane_sad_ros.frames import Frame
 from lane_sad_ros.image_files import is_image_name, write_image
 from lane_sad_ros.lanes import Lanes
 from lane_sad_ros.pictures.calibrated import calibration_words, draw_fit
-from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.camera_info import camera_info_topic, read_camera_info
+from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
 from lane_sad_ros.recordings.sources import FrameSource, open_frames
-from lane_sad_ros.recordings.types import typestore
 from lane_sad_ros.road.calibration import Calibration, calibrate
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 
@@ -45,7 +44,6 @@ _EPILOG = """\
 example: lane_sad calibrate drive.mp4 --hfov 62 --lane-width 3.65 --output calibration.yaml \
 --picture fit.jpg
 """
-_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 
 
 def add_parser(commands: Any) -> None:
@@ -92,12 +90,9 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="frames to look at, spread over the drive (default: %(default)s)",
     )
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
-    )
-    parser.add_argument("--topic", help="image topic of a bag that has several")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_weights(parser)
+    add_topic(parser)
+    add_quiet(parser)
     parser.set_defaults(run=_run, parser=parser)
 
 
@@ -145,26 +140,17 @@ def _camera_info(options: argparse.Namespace, source: FrameSource) -> Any | None
             f"a {source.kind} does not say what its camera sees: --camera-info YAML or --hfov is "
             "needed"
         )
-    known = [topic.name for topic in bags.topics(source.path) if topic.type == _INFO_TYPE]
-    if name is None:
-        sibling = camera_info_topic(bags.ImageTopic(source.path, options.topic).topic)
-        name = sibling if sibling in known or len(known) != 1 else known[0]
-    if name not in known:
-        raise CommandError(
-            f"{source.path}: no camera_info on {name}; "
-            + (f"the bag has {', '.join(known)}" if known else "the bag has none at all")
-            + ": --camera-info YAML or TOPIC, or --hfov, is needed"
-        )
-    for message in bags.recorded(source.path, [name]):
-        return typestore().deserialize_cdr(message.data, _INFO_TYPE)
-    raise CommandError(f"{source.path}: no message on {name}")
+    try:
+        return recorded_camera_info(source.path, source.topic, name)[1]
+    except CalibrationError as error:
+        raise CommandError(f"{error}: --camera-info YAML or TOPIC, or --hfov, is needed") from error
 
 
 def _detect(
     options: argparse.Namespace, source: FrameSource, info: Any | None
 ) -> tuple[dict[int, Lanes], CameraModel]:
     """The lanes of frames spread over the drive, by their place in it, and their camera."""
-    from lane_sad_ros.detection import Frame, LaneDetector
+    from lane_sad_ros.detection import LaneDetector
 
     detector = LaneDetector.from_weights(options.weights, device=options.device)
     step = math.ceil((source.count or 1) / options.frames)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from lane_sad_ros.arguments import share
+from lane_sad_ros.arguments import add_weights, share
 from lane_sad_ros.reports.page import check_report_path
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
@@ -51,10 +51,7 @@ def input_errors() -> Iterator[None]:
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `make_detector` takes."""
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
-    )
+    add_weights(parser)
     parser.add_argument("--engine", default="eager", help="how to compute (default: %(default)s)")
     for name in ("existence", "point"):
         parser.add_argument(

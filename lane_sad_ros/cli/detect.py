@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lane_sad_ros import files
-from lane_sad_ros.arguments import positive
+from lane_sad_ros.arguments import add_quiet, add_rate, add_topic, positive
 from lane_sad_ros.cli.common import (
     CommandError,
     Problems,
@@ -25,9 +25,11 @@ from lane_sad_ros.evaluation import tusimple
 from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import lines
 from lane_sad_ros.formats import tusimple as tusimple_files
+from lane_sad_ros.formats.inputs import dataset_input, kind_of
+from lane_sad_ros.frames import Frame
 from lane_sad_ros.image_files import IMAGE_SUFFIXES, Image, write_image
 from lane_sad_ros.lanes import LaneLayout
-from lane_sad_ros.names import TF_TOPIC
+from lane_sad_ros.names import DETECTOR, TF_TOPIC
 from lane_sad_ros.pictures.overlay import draw_lanes
 from lane_sad_ros.recordings import writing
 from lane_sad_ros.recordings.projection import Projection
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
 Sink = Callable[[SourceFrame, Road, "Detection"], None]
 """Takes a frame, what it tells of the road, and what was found in it alone."""
-TOPICS = "/lane_detector"
 
 _DETECT = """\
 INPUT is
@@ -92,14 +93,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("input", metavar="INPUT")
     parser.add_argument("--output", required=True, metavar="OUT", help="file or folder to write")
     add_detector_options(parser)
-    parser.add_argument("--topic", help="image topic of a bag that has several")
-    parser.add_argument(
-        "--rate",
-        type=positive,
-        default=IMAGE_RATE,
-        metavar="HZ",
-        help="for the stamps of a folder's images (default: %(default)g)",
-    )
+    add_topic(parser)
+    add_rate(parser, IMAGE_RATE)
     parser.add_argument(
         "--track",
         action=argparse.BooleanOptionalAction,
@@ -126,7 +121,7 @@ def add_parser(commands: Any) -> None:
         metavar="MS",
         help="for tusimple: predictions, instead of the measured run time",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_quiet(parser)
     parser.set_defaults(run=_detect, parser=parser)
 
 
@@ -140,7 +135,7 @@ def _detect(options: argparse.Namespace) -> int:
         detector = make_detector(options)
     tracking = source.kind in ("video", "bag") if options.track is None else options.track
     road_model = RoadModel(tracking)
-    masks = _format(options) == "bdd100k"
+    masks = kind_of(options.input) == "bdd100k"
     done, lanes, seconds, started = 0, 0, 0.0, time.monotonic()
     too_slow = 0
     with ExitStack() as stack:
@@ -148,8 +143,6 @@ def _detect(options: argparse.Namespace) -> int:
         frames = tqdm(
             source, total=source.count, unit="frame", disable=options.quiet, file=sys.stderr
         )
-        from lane_sad_ros.detection import Frame
-
         for frame in frames:
             try:
                 (detection,) = detector.detect([Frame(frame.image, "bgr")], segmentation=masks)
@@ -186,40 +179,25 @@ def _open_input(
     options: argparse.Namespace, on_bad: Callable[[str], None]
 ) -> tuple[FrameSource, dict[str, list[float]]]:
     """The frames, and for TuSimple the rows wanted by name of the frame."""
-    kind = _format(options)
-    rest = options.input.partition(":")[2] if kind else options.input
+    kind = kind_of(options.input)
     if kind in ("", "bdd100k"):
-        source = open_frames(rest, topic=options.topic, rate=options.rate, on_bad=on_bad)
+        path = options.input.removeprefix("bdd100k:")
+        source = open_frames(path, topic=options.topic, rate=options.rate, on_bad=on_bad)
         if kind and source.kind != "folder":
             options.parser.error(f"{options.input}: this form of input is bdd100k:FOLDER")
         return source, {}
-    root, _, listing = rest.rpartition(":")
-    if not root or not listing:
-        form = "JSON" if kind == "tusimple" else "LIST"
-        options.parser.error(f"{options.input}: this form of input is {kind}:ROOT:{form}")
-    file = Path(listing)
-    if not file.exists() and Path(root, listing).exists():
-        file = Path(root, listing)
+    try:
+        given = dataset_input(options.input)
+    except ValueError as error:
+        options.parser.error(str(error))
+    rows: dict[str, list[float]] = {}
     if kind == "tusimple":
-        rows = {record["raw_file"]: record["h_samples"] for record in _records(file)}
-        names = list(rows)
-    else:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        names = [line.split()[0].lstrip("/") for line in lines if line.strip()]
-        rows = {}
+        records = tusimple_files.read_records(given.listing, ("raw_file", "h_samples"))
+        rows = {record["raw_file"]: record["h_samples"] for record in records}
+    names = list(rows) if kind == "tusimple" else list(culane_files.image_names(given.listing))
     if not names:
-        raise CommandError(f"{file}: names no image")
-    return image_files(Path(root), names, rate=options.rate, on_bad=on_bad), rows
-
-
-def _format(options: argparse.Namespace) -> str:
-    """The data set that the input says it is of; empty where it says nothing."""
-    kind, colon, _ = options.input.partition(":")
-    return kind if colon and kind in ("tusimple", "culane", "bdd100k") else ""
-
-
-def _records(file: Path) -> list[dict[str, Any]]:
-    return tusimple_files.read_records(file, ("raw_file", "h_samples"))
+        raise CommandError(f"{given.listing}: names no image")
+    return image_files(given.root, names, rate=options.rate, on_bad=on_bad), rows
 
 
 def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
@@ -232,9 +210,9 @@ def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
             f"--output {output}: unknown ending {ending}; a folder, .jsonl, .mp4, .mcap, .db3, "
             "an image ending or, for tusimple:, .json is known"
         )
-    if ending == ".json" and _format(options) != "tusimple":
+    if ending == ".json" and kind_of(options.input) != "tusimple":
         error(f"--output {output}: .json is for tusimple: input; lanes go to .jsonl")
-    if ending != "" and _format(options) == "bdd100k":
+    if ending != "" and kind_of(options.input) == "bdd100k":
         error(f"--output {output}: masks go to a folder")
     if ending in IMAGE_SUFFIXES and source.kind != "image":
         error(f"--output {output}: one image cannot hold a {source.kind}; name a folder or a video")
@@ -274,9 +252,9 @@ def _sinks(
         return [_bag(output, slots, projection, stack)]
     if ending in IMAGE_SUFFIXES:
         return [lambda frame, road, _: write_image(output, _overlay(frame, road))]
-    if _format(options) == "culane":
+    if kind_of(options.input) == "culane":
         return [lambda frame, road, _: _culane(output, frame, road)]
-    if _format(options) == "bdd100k":
+    if kind_of(options.input) == "bdd100k":
         return [lambda frame, _, detection: _mask(output, frame, detection, layout)]
     lines = _lines(output / "lanes.jsonl", slots, stack)
     if source.kind in ("video", "bag"):
@@ -333,7 +311,7 @@ def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitSt
         if road.ego is not None:
             messages["ego_lane"] = MESSAGES.ego_lane(road.ego, on_road)
         for topic, message in messages.items():
-            bag.write(f"{TOPICS}/{topic}", message, stamp)
+            bag.write(f"{DETECTOR}/{topic}", message, stamp)
         for topic, message in projection.messages(frame).items():
             bag.write(topic, message, stamp)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lane_sad_ros import files
-from lane_sad_ros.arguments import count
+from lane_sad_ros.arguments import add_quiet, add_topic, count
 from lane_sad_ros.cli.common import (
     Problems,
     add_detector_options,
@@ -23,7 +23,7 @@ from lane_sad_ros.cli.common import (
 from lane_sad_ros.evaluation.offline import images_of, replay_bag, replay_recording
 from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import FIRST_ROW, in_words, score
-from lane_sad_ros.names import TRUTH_TOPIC
+from lane_sad_ros.names import DETECTOR, TRUTH_TOPIC
 from lane_sad_ros.reports.drive import write_report
 from lane_sad_ros.road.model import RoadModel
 
@@ -50,7 +50,7 @@ def add_parser(benchmarks: Any) -> None:
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help=".mcap, .db3, .bag or a folder")
     add_detector_options(parser)
-    parser.add_argument("--topic", help="image topic, where the bag has several")
+    add_topic(parser)
     parser.add_argument(
         "--truth-topic",
         default=TRUTH_TOPIC,
@@ -60,7 +60,7 @@ def add_parser(benchmarks: Any) -> None:
     parser.add_argument(
         "--predictions-topic",
         metavar="TOPIC",
-        help="score the lanes of this topic of the bag, such as /lane_detector/lanes, instead of "
+        help=f"score the lanes of this topic of the bag, such as {DETECTOR}/lanes, instead of "
         "detecting",
     )
     parser.add_argument(
@@ -82,7 +82,7 @@ def add_parser(benchmarks: Any) -> None:
         json="also write all figures to this file; all but those under timing are the same each "
         "time",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_quiet(parser)
     parser.set_defaults(run=_bag)
 
 

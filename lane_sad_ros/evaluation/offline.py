@@ -22,7 +22,7 @@ from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.messages.images import bgr_from_frame, frame_from_message
 from lane_sad_ros.messages.lanes import lanes_from_message
-from lane_sad_ros.names import LANES_TYPE, TRUTH_TOPIC
+from lane_sad_ros.names import IMAGE_TYPES, LANES_TYPE, TRUTH_TOPIC
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.bags import ImageTopic, Recorded, Topic
 from lane_sad_ros.recordings.types import BagError
@@ -163,7 +163,7 @@ def replay_recording(
     `replay_bag`.
     """
     problems = _Problems(on_bad)
-    has_images = any(info.type in bags.IMAGE_TYPES for info in bags.topics(path))
+    has_images = any(info.type in IMAGE_TYPES for info in bags.topics(path))
     images = ImageTopic(path, topic) if topic is not None or has_images else None
     predictions = LaneTopic(path, predictions_topic)
     slots = predictions.slots()

@@ -14,7 +14,6 @@ the points of two neighbouring lines are averaged, so the rest is decided here:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import parse_json, read_text
 from lane_sad_ros.image_files import read_image
 
 Polyline = NDArray[np.float32]
@@ -60,10 +60,7 @@ class Border:
 
 def frames_of(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(image name, label object) for each image of a label file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    value = parse_json(read_text(path), str(path), "a label file of BDD100K is right")
     if isinstance(value, dict):
         inner = value.get("frames")
         # A list of images may be wrapped; the first release has one image with its moments.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import replacing
+from lane_sad_ros.files import read_text, write_text
 from lane_sad_ros.formats.ends import continued_to
 from lane_sad_ros.lanes import Lanes
 
@@ -40,19 +40,17 @@ def category_lists(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
 
 
 def image_names(list_path: str | os.PathLike[str]) -> Iterator[str]:
-    """The images of a list file: the first word of each line that has one."""
-    try:
-        with Path(list_path).open(encoding="utf-8") as file:
-            for line in file:
-                if words := line.split(maxsplit=1):
-                    yield words[0]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{list_path}: not a text file ({error.reason})") from error
+    """The images of a list file, below the root: the first word of each line that has one."""
+    for number, line in enumerate(read_text(list_path).split("\n"), start=1):
+        for word in line.split(maxsplit=1)[:1]:
+            if not Path(name := word.lstrip("/")).name:
+                raise ValueError(f"{list_path}:{number}: {word} is no image")
+            yield name
 
 
 def lines_file(name: str) -> Path:
     """Where the lanes of an image are, in a folder of truth or predictions."""
-    return Path(name.lstrip("/")).with_suffix(".lines.txt")
+    return Path(name).with_suffix(".lines.txt")
 
 
 def read_lanes(path: str | os.PathLike[str]) -> list[Points]:
@@ -60,8 +58,9 @@ def read_lanes(path: str | os.PathLike[str]) -> list[Points]:
 
     Raises ValueError naming file and line where one is not made of pairs of numbers.
     """
+    lines = read_text(path).split("\n")
     lanes: list[NDArray[np.float32]] = []
-    for number, line in enumerate(_lines(Path(path)), start=1):
+    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
         try:
             values = np.array(line.split(), dtype=np.float64).astype(np.float32)
         except ValueError as error:
@@ -84,16 +83,7 @@ def write_lanes(path: str | os.PathLike[str], lanes: Lanes) -> None:
     The file is empty where there is none: the metric would take a blank line for a wrong lane.
     """
     lines = [" ".join(f"{u:.3f} {v:.3f}" for u, v in points) + "\n" for points in official(lanes)]
-    with replacing(path) as partial:
-        partial.write_text("".join(lines), encoding="utf-8")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error.reason})") from error
-    return lines[:-1] if not lines[-1] else lines
+    write_text(path, "".join(lines))
 
 
 def lanes_if_present(path: Path) -> list[Points] | None:

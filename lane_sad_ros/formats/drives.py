@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import SourceError, read_json_lines
-from lane_sad_ros.formats import culane, lines, tusimple
+from lane_sad_ros.formats import bdd100k, culane, lines, tusimple
+from lane_sad_ros.formats.inputs import dataset_input, kind_of
 from lane_sad_ros.image_files import BadImage, decode_image, image_header, read_bytes
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, Lanes
+from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.sources import IMAGE_RATE, names_in, open_frames
 from lane_sad_ros.recordings.types import BagError
@@ -106,25 +108,14 @@ def open_drive(
     kind, _, rest = name.partition(":")
     if kind == "scenes":
         return _Scenes(Path(rest), rate, gap, on_bad)
-    if kind in _DATASETS:
-        root, _, listing = rest.rpartition(":")
-        if not root or not listing:
-            raise ValueError(f"{name}: this form of input is {kind}:ROOT:{_DATASETS[kind]}")
-        file = Path(listing)
-        if not file.exists() and Path(root, listing).exists():
-            file = Path(root, listing)
-        if not file.exists():
-            raise FileNotFoundError(f"{file}: no such {_DATASETS[kind]} of labels")
-        clock = _Clock(rate, gap)
-        if kind == "tusimple":
-            return _TuSimple(Path(root), file, clips, clock, on_bad)
-        if kind == "culane":
-            return _CULane(Path(root), file, clock, on_bad)
-        return _BDD100K(Path(root), file, clock, on_bad)
-    return _Recording(Path(name), labels, rate, topic, on_bad)
-
-
-_DATASETS = {"tusimple": "JSON", "culane": "LIST", "bdd100k": "LABELS"}
+    if not kind_of(name):
+        return _Recording(Path(name), labels, rate, topic, on_bad)
+    given, clock = dataset_input(name), _Clock(rate, gap)
+    if kind == "tusimple":
+        return _TuSimple(given.root, given.listing, clips, clock, on_bad)
+    if kind == "culane":
+        return _CULane(given.root, given.listing, clock, on_bad)
+    return _BDD100K(given.root, given.listing, clock, on_bad)
 
 
 def encoded(data: bytes, name: str) -> EncodedImage:
@@ -243,21 +234,14 @@ class _TuSimple(_Files):
         files = []
         for record in records:
             name = Path(record["raw_file"])
-            before = _clip(root, name) if clips else []
+            clip = tusimple.clip_of(name) if clips else []
+            before = [frame for frame in clip[:-1] if (root / frame).is_file()]
             files += [
                 _File(root / frame, str(frame), index > 0, lambda _: None)
                 for index, frame in enumerate(before)
             ]
             files.append(_File(root / name, str(name), bool(before), _tusimple_truth(record)))
         super().__init__(f"{labels}", SLOTS_6, files, clock, on_bad)
-
-
-def _clip(root: Path, last: Path) -> list[Path]:
-    """The frames of a clip before its labelled one, as far as they are there."""
-    if not last.stem.isdigit():
-        return []
-    names = (last.with_stem(str(number)) for number in range(1, int(last.stem)))
-    return [name for name in names if (root / name).is_file()]
 
 
 def _tusimple_truth(record: Mapping[str, Any]) -> Callable[[tuple[int, int]], Lanes]:
@@ -277,9 +261,7 @@ class _CULane(_Files):
         names = list(culane.image_names(listing))
         if not names:
             raise ValueError(f"{listing}: names no image; one path per line is needed")
-        files = [
-            _File(root / name.lstrip("/"), name, False, _culane_truth(root, name)) for name in names
-        ]
+        files = [_File(root / name, name, False, _culane_truth(root, name)) for name in names]
         super().__init__(f"{listing}", SLOTS_4, files, clock, on_bad)
 
 
@@ -295,8 +277,6 @@ def _culane_truth(root: Path, name: str) -> Callable[[tuple[int, int]], Lanes | 
 
 class _BDD100K(_Files):
     def __init__(self, images: Path, labels: Path, clock: _Clock, on_bad: OnBad) -> None:
-        from lane_sad_ros.formats import bdd100k
-
         found: list[tuple[str, dict[str, Any], str]] = []
         for file in sorted(labels.glob("*.json")) if labels.is_dir() else [labels]:
             found += [(name, frame, f"{file}: {name}") for name, frame in bdd100k.frames_of(file)]
@@ -450,7 +430,7 @@ class _Recording(LabelledDrive):
         self._compressed: bags.ImageTopic | None = None
         if self._source.kind == "bag":
             images = bags.ImageTopic(path, topic)
-            self._compressed = images if images.type == bags.IMAGE_TYPES[1] else None
+            self._compressed = images if images.type == IMAGE_TYPES[1] else None
         slots: tuple[str, ...] = SLOTS_6
         self._labels: dict[str, Lanes] = {}
         if labels is not None:

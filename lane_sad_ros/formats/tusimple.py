@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,16 @@ def lanes_of(record: dict[str, Any]) -> list[NDArray[np.float32]]:
         if len(lane) >= 2:
             lanes.append(lane)
     return lanes
+
+
+def clip_of(labelled: Path) -> list[Path]:
+    """The names of the images of a clip, from 1.jpg to its labelled one, such as 20.jpg.
+
+    Empty where that is not named by its number, or one that no clip has.
+    """
+    name = labelled.stem
+    numbered = re.fullmatch("[0-9]{1,4}", name) is not None
+    return [labelled.with_stem(str(n)) for n in range(1, int(name) + 1)] if numbered else []
 
 
 def to_record(

@@ -25,11 +25,11 @@ from rosbags.interfaces import (
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
 
+from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings import repair
 from lane_sad_ros.recordings.types import STORAGE, BagError, storage_files, typestore
 
 BAG_SUFFIXES = (".bag", ".db3", ".mcap")
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 def is_bag(path: Path) -> bool:

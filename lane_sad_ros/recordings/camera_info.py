@@ -15,11 +15,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from lane_sad_ros.names import INFO_TYPE, camera_info_topic
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
-
-_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 
 
 def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) -> Any:
@@ -59,25 +58,25 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
         ) from error
 
 
-def camera_info_topic(image_topic: str) -> str:
-    """The topic beside the images, raw or compressed, where ROS has their camera_info."""
-    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
-
-
-def recorded_camera_info(path: str | os.PathLike[str], image_topic: str) -> tuple[str, Any] | None:
+def recorded_camera_info(
+    path: str | os.PathLike[str], image_topic: str, topic: str | None = None
+) -> tuple[str, Any]:
     """The camera_info topic of a bag that belongs to an image topic, and its first message.
 
-    That is the one beside the images, as everywhere in ROS, else the only one of the bag; None
-    where there is none. Raises BagError.
+    That is `topic`, if it is given; else the one beside the images, as everywhere in ROS, or the
+    only one of the bag. Raises CalibrationError where there is none, BagError.
     """
-    beside = camera_info_topic(image_topic)
-    known = [topic for topic in bags.topics(path) if topic.type == _INFO_TYPE and topic.count]
-    fitting = [topic for topic in known if topic.name == beside] or known
-    if len(fitting) != 1:
-        return None
-    (name,) = (topic.name for topic in fitting)
+    known = [t.name for t in bags.topics(path) if t.type == INFO_TYPE and t.count]
+    name = topic or camera_info_topic(image_topic)
+    if topic is None and name not in known and len(known) == 1:
+        (name,) = known
+    if name not in known:
+        raise CalibrationError(
+            f"{path}: no camera_info on {name}; "
+            + (f"the bag has {', '.join(known)}" if known else "the bag has none at all")
+        )
     message = next(bags.recorded(path, [name]))
-    return name, typestore().deserialize_cdr(message.data, _INFO_TYPE)
+    return name, typestore().deserialize_cdr(message.data, INFO_TYPE)
 
 
 def _matrix(values: dict[str, Any], name: str) -> NDArray[np.float64]:

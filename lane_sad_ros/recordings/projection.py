@@ -50,9 +50,8 @@ class Projection:
         self._tree = _Tree()
         self._made: dict[tuple[tuple[int, int], str], GroundProjector | None] = {}
         if source.topic:
-            found = recorded_camera_info(source.path, source.topic)
-            if found is not None:
-                self.info_topic, self.info = found
+            with suppress(CalibrationError):  # none is there, or none of this camera
+                self.info_topic, self.info = recorded_camera_info(source.path, source.topic)
             if self.parameters.mounting is None:
                 with suppress(BagError):  # of a bag that was cut short; its images will tell
                     for message in bags.recorded(source.path, [TF_TOPIC]):

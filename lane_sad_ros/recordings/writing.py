@@ -20,6 +20,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import Writer
 
+from lane_sad_ros.names import TF_TOPIC
 from lane_sad_ros.recordings.types import STORAGE, BagError, storage_files, typestore
 
 _NO_TIME = QosTime(0, 0)
@@ -36,7 +37,7 @@ _LATCHED = Qos(
     False,
 )
 
-_QOS = {"/tf_static": (_LATCHED,)}  # who comes late needs it too
+_QOS = {TF_TOPIC: (_LATCHED,)}  # who comes late needs it too
 
 
 class BagWriter:

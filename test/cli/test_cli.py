@@ -298,7 +298,7 @@ def test_bad_input_is_one_line_that_names_it(weights, picture, tmp_path, capsys)
     in_a_file = detect(weights, picture, "--output", picture / "lanes.jsonl")
     assert str(picture) in failure(capsys, in_a_file)
     no_list = detect(weights, "culane:here:none.txt", "--output", tmp_path / "out")
-    assert "none.txt: No such file" in failure(capsys, no_list)
+    assert "none.txt: no such LIST" in failure(capsys, no_list)
     not_json = detect(weights, f"tusimple:{tmp_path}:{picture}", "--output", tmp_path / "a.json")
     assert "picture.png" in failure(capsys, not_json)
     arguments = ["evaluate", "tusimple", "--truth", "none.json", "--predictions", "none.json"]

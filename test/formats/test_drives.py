@@ -381,7 +381,7 @@ def test_nothing_is_written_where_nothing_can_be_used(
     ("dataset", "said"),
     [
         ("scenes:{}", "no scenes.jsonl in this folder"),
-        ("tusimple:{}:none.json", "none.json: no such JSON of labels"),
+        ("tusimple:{}:none.json", "none.json: no such JSON, nor below"),
         ("tusimple:{}:bad.json", "bad.json:1: not JSON"),
         ("culane:{}:empty.txt", "empty.txt: names no image"),
         ("bdd100k:{}:{}/masks", "no label file"),

@@ -17,6 +17,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings import bags, writing
 from lane_sad_ros.recordings.types import MESSAGES, BagError, message_folder, typestore
 from lane_sad_ros.road.camera import CameraModel
@@ -92,7 +93,7 @@ def bag(request, tmp_path):
 def test_images_come_back_as_they_were_written(bag):
     assert bags.is_bag(bag)
     topic = bags.ImageTopic(bag)
-    assert (topic.topic, topic.type, topic.count) == ("/camera/image", bags.IMAGE_TYPES[0], 3)
+    assert (topic.topic, topic.type, topic.count) == ("/camera/image", IMAGE_TYPES[0], 3)
     assert topic.rate == pytest.approx(20, rel=0.01)
     for _ in range(2):
         for index, (time, message) in enumerate(topic):

@@ -17,6 +17,7 @@ from lane_sad_ros.detection import Detection, Frame
 from lane_sad_ros.image_files import BadImage
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.messages.images import frame_from_message
+from lane_sad_ros.names import camera_info_topic
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.ros import qos
 from lane_sad_ros.ros.detector.diagnostics import CameraMonitor, Report
@@ -236,4 +237,4 @@ def _info_topic(node: LifecycleNode, name: str) -> str:
     if resolved != node.resolve_topic_name(own, only_expand=True):
         return resolved
     image = str(node.resolve_topic_name(f"{name}/image" if name else "image"))
-    return f"{image.rpartition('/')[0]}/camera_info"
+    return camera_info_topic(image)

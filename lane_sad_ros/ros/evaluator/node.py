@@ -74,10 +74,6 @@ class LaneEvaluatorNode(Node):
 
     def _work(self) -> None:
         try:
-            # The report's pictures need it, and PyTorch, which comes with it, takes seconds to
-            # import: more than an interrupted evaluation has.
-            import lane_sad_ros.messages.images  # noqa: F401
-
             live = LiveReplay(self, self._settings, self._pace, self._check)
             self.replay = live.run()
             if self.replay.frames:

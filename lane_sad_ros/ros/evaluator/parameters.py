@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lane_sad_ros.evaluation.scores import FIRST_ROW
-from lane_sad_ros.names import TRUTH_TOPIC
+from lane_sad_ros.names import DETECTOR, TRUTH_TOPIC
 from lane_sad_ros.parameters import one_of, parameter
 
 PACES = ("step", "real_time")
@@ -36,7 +36,7 @@ class EvaluatorParameters:
         change="never",
     )
     detector: str = parameter(
-        "/lane_detector",
+        DETECTOR,
         "Full name of the detector's node.",
         change="never",
         check=_check_node,

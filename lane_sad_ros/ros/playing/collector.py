@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from lane_sad_ros import msg
 from lane_sad_ros.lanes import Lanes
 from lane_sad_ros.messages.lanes import ego_from_message, lanes_from_message
+from lane_sad_ros.names import DETECTOR
 from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.ros import qos
 
@@ -47,7 +48,7 @@ class Collector:
     def __init__(
         self,
         node: Node,
-        detector: str = "/lane_detector",
+        detector: str = DETECTOR,
         camera: str = "",
         *,
         existence: bool = True,

@@ -19,6 +19,7 @@ from rclpy.qos import QoSDurabilityPolicy
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
+from lane_sad_ros.names import IMAGE_TYPES, TF_TOPIC
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.types import BagError
 from lane_sad_ros.ros import qos
@@ -213,12 +214,12 @@ class BagPlayer:
                 self._problem = words
             self._node.get_logger().warning(words)
 
-        if topic.type in bags.IMAGE_TYPES:
+        if topic.type in IMAGE_TYPES:
             profile = qos.image_qos(self._reliability, _DEPTH)
         else:
             profile = qos.output_qos(_DEPTH)
         # A rosbag1 and a converted bag may not tell.
-        if topic.latched or topic.name.endswith("/tf_static"):
+        if topic.latched or topic.name.endswith(TF_TOPIC):
             profile.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
         try:
             kind = message_class(topic.type)
@@ -236,7 +237,7 @@ class BagPlayer:
             event_callbacks=PublisherEventCallbacks(incompatible_qos=mismatch),
         )
         self._publishers[topic.name] = publisher
-        if topic.type in bags.IMAGE_TYPES:
+        if topic.type in IMAGE_TYPES:
             self._image_publishers.append(publisher)
 
     def _publish_clock(self) -> None:
