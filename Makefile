@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint build shell clean
+.PHONY: help env demo test lint build shell pins clean
 
 export PYTHON
 
@@ -30,6 +30,11 @@ build: env ## build the package as its users do (colcon, colcon --symlink-instal
 
 shell: env ## a shell in the environment
 	@./tools/env-run $${SHELL:-/bin/sh}
+
+pins: env ## compile the direct needs of pyproject.toml and requirements.in to requirements.txt
+	@./tools/env-run uv pip compile --quiet --universal --python-version 3.10 --all-extras \
+	    --no-annotate --custom-compile-command "make pins" --output-file requirements.txt \
+	    pyproject.toml requirements.in
 
 clean: ## remove the environment and everything built
 	rm -rf .venv .venv.lock build install log dist *.egg-info

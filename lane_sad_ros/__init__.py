@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from lane_sad_ros.recordings.sources import open_frames
     from lane_sad_ros.road.model import RoadModel
 
+    __version__: str
+
 __all__ = ["Frame", "Lane", "LaneDetector", "Lanes", "RoadModel", "__version__", "open_frames"]
-__version__ = "0.1.0"
 
 # The generated messages (lane_sad_ros.msg) lie in the installed tree, which may be another folder
 # than the one that these modules are imported from.
@@ -35,7 +36,23 @@ _HOMES = {
 }
 
 
+def _version() -> str:
+    """The version in package.xml: beside the package, in a `share` folder above it, or by pip."""
+    from importlib import metadata
+    from pathlib import Path
+    from xml.etree import ElementTree
+
+    module = Path(__file__)
+    manifests = [module.parents[1] / "package.xml"]
+    manifests += [folder / "share" / __name__ / "package.xml" for folder in module.parents]
+    for manifest in filter(Path.is_file, manifests):
+        return ElementTree.parse(manifest).findtext("version", "")
+    return metadata.version(__name__)
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
