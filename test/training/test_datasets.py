@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import training
 from lane_sad_ros.evaluation.bdd100k import evaluate
 from lane_sad_ros.formats.bdd100k import Border, centre_lines
 from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
-from training.config import Source
+from training.config import Source, read_config
 from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets.bdd100k import BDD100K, truth, write_truth
 from training.datasets.culane import CULane
@@ -554,8 +555,8 @@ def test_lines_end_where_the_set_is_said_to_end_them(tmp_path: Path) -> None:
         return [[round(float(lane[0, 1]), 2), round(float(lane[-1, 1]), 2)] for lane in lanes]
 
     assert feet_and_tops(Labels()) == [[50, 32], [44, 31]]
-    assert feet_and_tops(Labels(ends="bottom")) == [[59, 32], [59, 31]]
-    assert feet_and_tops(Labels(ends="full")) == [[59, 24.68], [59, 24.68]]
+    assert feet_and_tops(Labels(ends="bottom")) == [[59, 32], [50.5, 31]]
+    assert feet_and_tops(Labels(ends="full")) == [[59, 24.68], [50.5, 24.68]]
     assert feet_and_tops(Labels(bottom=0.7)) == [[41, 32], [41, 31]]
     assert feet_and_tops(Labels(ends="bottom", bottom=0.8)) == [[47, 32], [47, 31]]
 
@@ -738,3 +739,32 @@ def test_real_data_sets(data: Path, kind: str, path: str, count: int) -> None:
     for sample in samples:
         assert sample.image.shape[1] == 640 and sample.image.mean() > 5
         assert (len(sample.lanes) >= 2) == (kind != "negatives")
+
+
+def test_shipped_run_learns_nothing_that_it_is_measured_on(
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    configs = Path(training.__file__).parent / "configs" / "shipped"
+    config = read_config(configs / "8.yaml")
+    (tmp_path / "data").symlink_to(data)
+    (tmp_path / "training").symlink_to(configs.parents[1])
+    monkeypatch.chdir(tmp_path)
+
+    def images(sources: tuple[Source, ...]) -> set[str]:
+        found: set[str] = set()
+        for source in sources:
+            if "scenes" in str(source.path):
+                continue
+            dataset = source.open()
+            if isinstance(dataset, PolylineImages):
+                found |= {str(dataset.root / record.image) for record in dataset.records}
+            elif isinstance(dataset, TuSimple):
+                found |= {str(path) for path, _ in dataset.records}
+            elif isinstance(dataset, Negatives):
+                found |= {str(path) for path in dataset.images}
+        return found
+
+    learnt, measured = images(config.data), images(config.validation)
+    assert len(learnt) > 900 and len(measured) > 300
+    assert not learnt & measured
+    assert not any("culane_val" in name for name in learnt)

@@ -25,6 +25,8 @@ from .images import (
 
 ENDS = ("labelled", "bottom", "full")
 
+# A line is continued down by at most this share of its own rows: further is a guess.
+_MOST = 0.5
 # A line is continued upwards to this share of the way from the vanishing row to the bottom one...
 _FAR = 0.12
 # ... and only if it is straight: its points lie this near to one line, as a share of the width.
@@ -39,8 +41,8 @@ class Labels:
     there is any, and none that an excluded one names. weights: lists that say how often an image is
     drawn, relative to others; 1 where none names it, the last where several do.
     ego_only: only the ego lane's two lines are labelled; nothing is learnt of other slots.
-    ends: where lines end: "labelled"; "bottom": continued straight down to `bottom`; "full":
-    straight ones also up, nearly to where the lanes meet.
+    ends: where lines end: "labelled"; "bottom": continued straight down to `bottom`, but by no more
+    than half of their own rows; "full": straight ones also up, nearly to where the lanes meet.
     bottom: share of the image's height where the road ends and the car's own bonnet or the image's
     border begins; lines end there.
     """
@@ -135,10 +137,20 @@ def with_ends(record: Polylines, labels: Labels) -> list[Polyline]:
     if labels.ends == "labelled":
         return lanes
     meeting = vanishing_row(lanes, height)
-    if labels.ends == "full" and meeting is not None:
-        far = meeting + _FAR * (bottom - meeting)
-        lanes = [continued_to(lane, far) if _straight(lane, width) else lane for lane in lanes]
-    return [lane if _leaves(lane, width) else continued_to(lane, bottom) for lane in lanes]
+    lanes = [
+        lane if _leaves(lane, width) else continued_to(lane, min(bottom, _reach(lane)))
+        for lane in lanes
+    ]
+    if labels.ends == "bottom" or meeting is None:
+        return lanes
+    far = meeting + _FAR * (bottom - meeting)
+    return [continued_to(lane, far) if _straight(lane, width) else lane for lane in lanes]
+
+
+def _reach(lane: Polyline) -> float:
+    """The row down to which a line may be continued."""
+    low, high = lane[:, 1].max(), lane[:, 1].min()
+    return float(low + _MOST * (low - high))
 
 
 def _straight(lane: Polyline, width: int) -> bool:
