@@ -12,14 +12,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument,
     EmitEvent,
     GroupAction,
     IncludeLaunchDescription,
-    OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
 )
@@ -27,111 +25,84 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-SHARE = Path(get_package_share_directory("lane_sad_ros"))
+from lane_sad_ros.ros.launching import (
+    DETECTOR,
+    SHARE,
+    Given,
+    argument,
+    description,
+    existing,
+    interpreter,
+    number,
+    transport,
+)
+
 PROGRAMS = Path(get_package_prefix("lane_sad_ros")) / "lib" / "lane_sad_ros"
 DETECT = SHARE / "launch" / "detect.launch.py"
-DETECTOR_PARAMS = SHARE / "config" / "detector.yaml"
 EVALUATOR_PARAMS = SHARE / "config" / "evaluator.yaml"
-FAST_DDS_PROFILE = SHARE / "config" / "fastdds.xml"
-# Fast DDS 2 (Jazzy) reads the first, Fast DDS 3 (from Kilted on) the second.
-FAST_DDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 IMAGE_TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
 NUMBERS = ("rate", "deadline")
 
-
-def _argument(
-    name: str, default: str | None, description: str, choices: list[str] | None = None
-) -> DeclareLaunchArgument:
-    return DeclareLaunchArgument(
-        name, default_value=default, description=description, choices=choices
-    )
-
-
 ARGUMENTS = [
-    _argument("bag", None, "Bag to play: rosbag1, a rosbag2 folder, .db3 or .mcap."),
-    _argument(
+    argument("bag", None, "Bag to play: rosbag1, a rosbag2 folder, .db3 or .mcap."),
+    argument(
         "image_topic", "", "Topic of the images in the bag. Empty: the only one there is."
     ),
-    _argument(
+    argument(
         "camera_info",
         "",
         "Topic of the calibration in the bag. Empty: camera_info beside the images.",
     ),
-    _argument(
+    argument(
         "truth",
         "/truth/lanes",
         "Topic of the true lanes in the bag (lane_sad_ros/LaneArray). none: time alone is "
         "measured.",
     ),
-    _argument("report", "lane_evaluation", "Folder for report.html, report.json and lanes.jsonl."),
-    _argument(
+    argument("report", "lane_evaluation", "Folder for report.html, report.json and lanes.jsonl."),
+    argument(
         "pace",
         "",
         "step: an image is played when the one before is answered, so that none is dropped. "
         "real_time: as recorded. Empty: as in evaluator_params_file.",
         ["", "step", "real_time"],
     ),
-    _argument(
+    argument(
         "player",
         "",
         "What plays the bag: own (the evaluator), ros2_bag (ros2 bag play, in real time only), "
         "external (somebody else), or auto. Empty: as in evaluator_params_file.",
         ["", "auto", "own", "ros2_bag", "external"],
     ),
-    _argument(
+    argument(
         "rate",
         "",
         "Seconds of the recording in a second, in real time. Empty: as in evaluator_params_file.",
     ),
-    _argument(
+    argument(
         "deadline",
         "",
         "Seconds after which an answer is late; 0: the time to the next image. Empty: as in "
         "evaluator_params_file.",
     ),
-    _argument(
+    argument(
         "evaluator_params_file",
         str(EVALUATOR_PARAMS),
         "YAML file with the parameters of lane_evaluator.",
     ),
-    _argument("weights", "", "Weights file (safetensors). Empty: as in params_file."),
-    _argument("device", "", "auto, cpu, cuda or cuda:N. Empty: as in params_file."),
-    _argument(
-        "params_file", str(DETECTOR_PARAMS), "YAML file with the parameters of lane_detector."
-    ),
-    _argument(
-        "python",
-        "",
-        "Python interpreter to run the nodes, such as /path/to/venv/bin/python where PyTorch is in "
-        "a virtual environment. Empty: the environment variable LANE_SAD_PYTHON, else python3.",
-    ),
-    _argument(
-        "log_level", "info", "What the detector logs.", ["debug", "info", "warn", "error", "fatal"]
-    ),
-    _argument(
-        "fastdds_profile",
-        "true",
-        "Give Fast DDS room for raw images in what is started here (config/fastdds.xml), unless "
-        "FASTRTPS_DEFAULT_PROFILES_FILE or FASTDDS_DEFAULT_PROFILES_FILE names a profile already.",
-        ["true", "false"],
-    ),
+    *DETECTOR,
 ]  # fmt: skip
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=_start)])
+    return description(__file__, ARGUMENTS, _start)
 
 
-def _start(context: LaunchContext) -> list[Any]:
-    given = {
-        argument.name: LaunchConfiguration(argument.name).perform(context).strip()
-        for argument in ARGUMENTS
-    }
-    environment = _environment(given)
-    bag = _existing("bag", given["bag"])
+def _start(given: Given) -> list[Any]:
+    environment = {**transport(given), **interpreter(given)}
+    bag = existing("bag", given["bag"])
     topics = _topics(bag, {**os.environ, **environment})
     evaluator = _evaluator(given, bag)
     detector = _detector(given, topics)
@@ -152,14 +123,14 @@ def _start(context: LaunchContext) -> list[Any]:
     ]
 
 
-def _detector(given: dict[str, str], topics: dict[str, str]) -> GroupAction:
+def _detector(given: Given, topics: dict[str, str]) -> GroupAction:
     """The detector as detect.launch.py starts it, listening to the bag's images."""
     images = _images(given["image_topic"], topics)
     transport = IMAGE_TYPES[topics[images]]
     ending = "/compressed" if transport == "compressed" else ""
     if not images.endswith(ending):
-        raise RuntimeError(
-            f"evaluate.launch.py: compressed images on a topic that ends in {ending} are needed, "
+        raise ValueError(
+            f"compressed images on a topic that ends in {ending} are needed, "
             f"not on {images}"
         )
     image = images.removesuffix(ending)
@@ -169,6 +140,7 @@ def _detector(given: dict[str, str], topics: dict[str, str]) -> GroupAction:
         "camera_info": given["camera_info"]
         or posixpath.join(posixpath.dirname(image), "camera_info"),
         "use_sim_time": "true",
+        "cameras": "",  # the bag's images are of one, which has no name
         "bag": "",  # played here, not there
     }
     if given["pace"] != "real_time":
@@ -177,7 +149,7 @@ def _detector(given: dict[str, str], topics: dict[str, str]) -> GroupAction:
     return GroupAction([include], launch_configurations=configurations)
 
 
-def _evaluator(given: dict[str, str], bag: str) -> Node:
+def _evaluator(given: Given, bag: str) -> Node:
     parameters: dict[str, Any] = {
         "bag": bag,
         "image_topic": given["image_topic"],
@@ -187,13 +159,15 @@ def _evaluator(given: dict[str, str], bag: str) -> Node:
         # Without it the node would outlive a ros2 launch that was ended by SIGTERM or SIGKILL.
         "exit_with_parent": True,
     }
+    if given["namespace"]:
+        parameters["detector"] = f"/{given['namespace'].strip('/')}/lane_detector"
     parameters |= {name: given[name] for name in ("pace", "player") if given[name]}
-    parameters |= {name: _number(name, given[name]) for name in NUMBERS if given[name]}
+    parameters |= {name: number(name, given[name]) for name in NUMBERS if given[name]}
     return Node(
         package="lane_sad_ros",
         executable="lane_evaluator",
         name="lane_evaluator",
-        parameters=[_existing("evaluator_params_file", given["evaluator_params_file"]), parameters],
+        parameters=[existing("evaluator_params_file", given["evaluator_params_file"]), parameters],
         output="screen",
     )
 
@@ -206,8 +180,8 @@ def _images(wanted: str, topics: dict[str, str]) -> str:
         named = (
             f"image_topic:={wanted} is not one of" if wanted else "name with image_topic:= one of"
         )
-        raise RuntimeError(
-            f"evaluate.launch.py: {named} the image topics of the bag: {', '.join(known) or 'none'}"
+        raise ValueError(
+            f"{named} the image topics of the bag: {', '.join(known) or 'none'}"
         )
     return chosen[0]
 
@@ -222,30 +196,6 @@ def _topics(bag: str, environment: dict[str, str]) -> dict[str, str]:
     )
     if listed.returncode:
         last = (listed.stderr.strip().splitlines() or ["bag_player failed"])[-1]
-        raise RuntimeError(f"evaluate.launch.py: {last}")
+        raise ValueError(last)
     rows = (line.split() for line in listed.stdout.splitlines())
     return {name: kind for name, kind, count in rows if count != "0"}
-
-
-def _environment(given: dict[str, str]) -> dict[str, str]:
-    """What the nodes need beyond that of this process."""
-    environment = {}
-    if given["fastdds_profile"] == "true" and not any(map(os.environ.get, FAST_DDS_VARIABLES)):
-        environment.update(dict.fromkeys(FAST_DDS_VARIABLES, str(FAST_DDS_PROFILE)))
-    if given["python"]:
-        environment["LANE_SAD_PYTHON"] = given["python"]
-    return environment
-
-
-def _number(argument: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise RuntimeError(f"evaluate.launch.py: {argument}:={text} is not a number") from None
-
-
-def _existing(argument: str, path: str) -> str:
-    """The absolute path: the nodes run in the folder where launch was called, tools may not."""
-    if not Path(path).expanduser().exists():
-        raise RuntimeError(f"evaluate.launch.py: {argument}:={path} does not exist")
-    return str(Path(path).expanduser().absolute())

@@ -250,11 +250,12 @@ class Launch:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def wait_for_output(self, words: str) -> None:
+    def wait_for_output(self, words: str) -> str:
+        """The next line with these words."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if words in line:
-                return
+                return line
             assert "cannot configure" not in line
         pytest.fail("everything ended at once")
 
@@ -286,6 +287,19 @@ def test_the_node_ends_with_its_launch(
         assert "process has finished cleanly" in output
 
 
+def test_a_node_that_was_killed_is_started_anew(
+    tmp_path: Path, make_weights: Callable[..., Path]
+) -> None:
+    arguments = [f"weights:={make_weights()}", "device:=cpu", "respawn:=true"]
+    launch = Launch(*LAUNCH, *arguments, logs=tmp_path)
+    started = launch.wait_for_output("process started with pid")
+    launch.wait_for_output("active\n")
+    os.kill(int(started.split("[")[-1].strip("]\n ")), signal.SIGKILL)
+    launch.wait_for_output("active\n")
+    launch.send(signal.SIGINT)
+    assert "process has finished cleanly" in launch.finish()
+
+
 @pytest.fixture
 def evaluation(tmp_path: Path, make_weights: Callable[..., Path]) -> list[str]:
     """Arguments that evaluate a bag of ten images without true lanes, into a folder `report`."""
@@ -300,8 +314,12 @@ def evaluation(tmp_path: Path, make_weights: Callable[..., Path]) -> list[str]:
     return [f"bag:={bag}", weights, "device:=cpu", f"report:={tmp_path / 'report'}"]
 
 
-def test_an_evaluation_ends_by_itself(evaluation: list[str], tmp_path: Path) -> None:
-    launch = Launch(*EVALUATE, *evaluation, "truth:=none", "deadline:=9", logs=tmp_path)
+@pytest.mark.parametrize("namespace", [[], ["namespace:=car"]])
+def test_an_evaluation_ends_by_itself(
+    namespace: list[str], evaluation: list[str], tmp_path: Path
+) -> None:
+    arguments = [*evaluation, *namespace, "truth:=none", "deadline:=9"]
+    launch = Launch(*EVALUATE, *arguments, logs=tmp_path)
     output = launch.finish()
     assert launch.process.returncode == 0, output
     assert "10 answered" in output
@@ -339,12 +357,12 @@ def test_an_evaluation_ends_with_its_launch(
     ("argument", "complaint"),
     [
         ("bag:=/no/such/bag", "bag:=/no/such/bag does not exist"),
-        ("rate:=fast", "rate:=fast is not a number"),
+        ("rate:=fast", "rate:=fast is no number"),
         (
             "image_topic:=/none",
             "image_topic:=/none is not one of the image topics of the bag: /cam",
         ),
-        ("python:=/no/such/python", "LANE_SAD_PYTHON=/no/such/python is not a Python interpreter"),
+        ("python:=/no/such/python", "python:=/no/such/python is no program"),
         ("evaluator_params_file:=/none", "evaluator_params_file:=/none does not exist"),
         ("weights:=/no/such/file", "weights:=/no/such/file does not exist"),
     ],
