@@ -6,7 +6,6 @@ a seed share their beginning, weights, batches and all, and are compared pair by
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -28,7 +27,7 @@ from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
 
 from .augmentation import NONE, Changes, prepare
-from .config import Config, Source, blocks, differing, plain, read_config
+from .config import Config, Source, blocks, differing, plain
 from .datasets import Reading
 from .distillation import (
     Distillation,
@@ -93,37 +92,6 @@ VARIANTS = (
     _with_mapping("max", 2.0),
     _with_mapping("max", 4.0),
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
-    parser.description = (
-        "Trains without distillation and with several kinds of it, and compares them; see "
-        "docs/ablation.md. Begun again in its folder, it goes on where it was. The tables "
-        "ablation.md and ablation.json there are written anew after every run."
-    )
-    parser.add_argument("output", type=Path, help="folder of the runs and of the tables")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="values that replace the file's"
-    )
-    parser.add_argument("--config", type=Path, default=CONFIG, help="what all runs share")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (%(default)s)")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=(),
-        metavar="NAME",
-        choices=[variant.name for variant in VARIANTS],
-        help="kinds to run beside the one without distillation: %(choices)s",
-    )
-    parser.set_defaults(
-        run=lambda options: run_ablation(
-            read_config(options.config, options.overrides),
-            options.output,
-            options.seeds,
-            options.only,
-        )
-    )
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ def paper_paths(arch: str) -> tuple[tuple[str, str], ...]:
 class Source:
     """A data set, see docs/datasets.md.
 
-    kind, path, split, root: as `training.datasets.open_dataset` takes them.
-    share: of the training samples, relative to those of the other sources.
+    path: label file, list or folder. kind: tusimple, culane, bdd100k, negatives or lanes.
+    split: train, val or test, of an official data set in the folder `path`.
+    root: folder that image paths start at. share: of the training samples, relative to the others'.
     labels: of kind "lanes", what of the file is taken and what its lines say.
     """
 
@@ -80,8 +82,9 @@ class Optimizer:
     """Optimiser and course of the learning rate.
 
     kind: "adamw" or "sgd" (with Nesterov momentum). learning_rate: at its highest.
+    weight_decay: of all weights. momentum: of sgd.
     warm_up: share of the steps in which it rises to there. decay: from there to 0, "cosine" or
-    "poly" (with the power 0.9). momentum: of sgd. clip: largest norm of the gradient.
+    "poly" (with the power 0.9). clip: largest norm of the gradient.
     """
 
     kind: str = "adamw"
@@ -103,14 +106,24 @@ class Optimizer:
 class Config:
     """One training run; the fields of the YAML files in training/configs.
 
-    crop, input_size, point_threshold, side_margin: None for the layout's own.
-    arch, shared_encoder, existence: the network, see `lane_sad_ros.network.architectures`.
-    dropout: whether to train with the network's.
-    backbone: a file of ImageNet weights for a ResNet's stages. initial: weights to go on from.
-    batch: images of one step, of all processes together.
-    lane_width: of the drawn labels, in pixels of the layout's reference image.
+    layout: lane slots, camera and decoding: tusimple, culane or bdd100k.
+    crop: left, top, right and bottom of the part of the image that the network sees; null for the
+    layout's own. input_size: width and height of the network's input, multiples of 8; likewise.
+    point_threshold: probability above which a row gives a point; likewise. side_margin: pixels of
+    the network from a side at which lanes end; likewise.
+    arch: enet_sad, resnet18 or resnet34. shared_encoder: one set of weights for E2 to E4
+    of ENet-SAD. existence: whether the network has an existence head. dropout: whether to train
+    with the network's.
+    backbone: file of ImageNet weights for a ResNet's stages. initial: weights file to start from.
+    data: what to train on, a list. validation: what to measure on, a list.
+    lane_width: of the drawn labels, in pixels of the layout's image.
+    steps: of the whole run. batch: images of one step, of all processes together.
     average: decay of the running average of the weights, which is what is kept.
+    seed: of all that is random. device: auto, cpu, cuda or cuda:N.
+    precision: float32, bfloat16 or float16. compile: whether to compile the network.
     workers: processes that read images, for each training process. cache: MB of images kept.
+    log_every, save_every, validate_every: steps from one log line, checkpoint, validation to the
+    next.
     """
 
     layout: str = "tusimple"
@@ -200,6 +213,48 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         values = _merged(values, change)
     config: Config = _build(Config, values, str(path))
     return config
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of the configuration, as the command line names it, with its line of documentation."""
+
+    name: str
+    type: str
+    default: str
+    text: str
+
+
+def keys(cls: Any = Config, prefix: str = "") -> Iterator[Key]:
+    """Every key that a configuration can have, in order, those of its sections too.
+
+    What a key means is read from the docstring of its class, where it stands as "key: text".
+    """
+    hints = typing.get_type_hints(cls)
+    known = "|".join(hints)
+    text = " ".join((cls.__doc__ or "").split())
+    parts = re.split(rf"(?:(?<=[.;]) |^)((?:{known})(?:, (?:{known}))*): ", text)
+    meaning = {
+        name: text.strip(";. ")
+        for names, text in zip(parts[1::2], parts[2::2], strict=True)
+        for name in names.split(", ")
+    }
+    for item in dataclasses.fields(cls):
+        hint, name = hints[item.name], f"{prefix}{item.name}"
+        inner = (hint, *typing.get_args(hint))
+        section = next((h for h in inner if dataclasses.is_dataclass(h)), None)
+        if section is not hint:
+            default = "needed" if item.default is dataclasses.MISSING else _yaml(item.default)
+            yield Key(name, str(item.type), default, meaning.get(item.name, ""))
+        if section is not None:
+            listed = typing.get_origin(hint) is tuple
+            yield from keys(section, f"{name}[]." if listed else f"{name}.")
+
+
+def _yaml(value: Any) -> str:
+    """A value as YAML has it in one line."""
+    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def plain(config: Config) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 class Distillation:
     """What is distilled, how and from when on; mapping, power and weight are the paper's.
 
-    paths: (lower layer, higher layer) names; None leaves them to the network's kind.
-    mapping, power: of the mapping function G, see `collapse`.
-    entropy: of the attention maps, see `spatial_softmax`.
+    paths: (lower layer, higher layer) names; None for the paper's, E2 to E3 and E3 to E4.
+    mapping: of the channels in `collapse`, sum or max. power: of the features in it.
+    entropy: of the attention maps over that of flat ones, see `spatial_softmax`.
     start: first step with the loss. weight: γ, 0 for a network without distillation.
     """
 

@@ -56,7 +56,11 @@ def soft_iou_loss(segmentation: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Objective:
-    """Weights of the loss terms; the defaults are the paper's."""
+    """Weights of the loss terms; the defaults are the paper's.
+
+    background: of that class in the cross-entropy. iou: α, of the soft IoU.
+    existence: β, of the existence flags.
+    """
 
     background: float = 0.4
     iou: float = 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,35 +51,8 @@ _SCENES = (3, 11, 18)  # seeds of the scenes that are shown where no images are 
 _COLOURS = ("#444444", "#d1495b", "#2e86ab", "#edae49", "#66a182", "#8d5a97")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the command."""
-    parser.description = (
-        "Draws the attention maps of each block of one network, or of several for comparison "
-        "(attention.jpg), those that each mapping function gives of the last network "
-        "(mappings.jpg), and learning curves of the runs by the start of distillation "
-        "(starts.png); see docs/distillation.md."
-    )
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        type=Path,
-        metavar="RUN",
-        help="folders of runs, or weights files; the one without distillation first",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        type=Path,
-        default=(),
-        metavar="PATH",
-        help="image files or folders of them to look at; without any, rendered scenes",
-    )
-    parser.set_defaults(run=lambda options: draw(options.runs, options.output, options.images))
-
-
 def draw(runs: Sequence[Path], output: Path, images: Sequence[Path] = ()) -> None:
-    """Draw what the runs, folders or weights files, have the material for, see `add_arguments`.
+    """Draw what the runs, folders or weights files, have the material for, see the command's help.
 
     Raises FileNotFoundError or ValueError that name the run or the image at fault.
     """

@@ -6,7 +6,6 @@ A frame is kept only if all of that says the same; the rest is left out, not gue
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lane_sad_ros.arguments import add_weights, share
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.formats.slots import slot_numbers
 from lane_sad_ros.formats.tusimple import to_record, write_predictions
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import Lane, Lanes
-from lane_sad_ros.recordings.sources import FrameSource, open_frames
+from lane_sad_ros.recordings.sources import FrameSource
 from lane_sad_ros.road.tracking import LaneTracker
 
 # Rows of the labels: as near to each other as TuSimple's.
@@ -29,39 +27,6 @@ _ROWS_PER_IMAGE = 72
 # image's width, and have this share of their rows in common.
 _NEAR = 0.006
 _COMMON = 0.8
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments and what runs it."""
-    parser.description = (
-        "Labels frames of a recording without labels by trained weights, for self-training: the "
-        "folder is then a data set of kind tusimple. Kept are frames in which the network sees the "
-        "same lanes in the image, in its mirror image and, in a video or bag, over time. Look at "
-        "them (python -m training data tusimple OUTPUT/labels.json --output samples.jpg --count "
-        "60) and take out the lines of labels.json that are wrong."
-    )
-    parser.add_argument("input", help="a folder of images, a video or a bag")
-    parser.add_argument("output", type=Path, help="folder to write images and labels.json to")
-    add_weights(parser)
-    parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="label each Nth frame only"
-    )
-    parser.add_argument(
-        "--sure",
-        type=share,
-        default=0.8,
-        metavar="P",
-        help="drop frames with a lane whose probability is neither above P nor below 1 - P "
-        "(%(default)s)",
-    )
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
-    detector = LaneDetector.from_weights(options.weights, device=options.device)
-    source = open_frames(options.input, on_bad=tqdm.write)
-    kept, dropped = pseudo_label(source, detector, options.output, options.every, options.sure)
-    print(f"{kept} frames in {options.output / 'labels.json'}; {_left_out(dropped)}")
 
 
 def pseudo_label(
@@ -106,12 +71,12 @@ def pseudo_label(
         record = to_record(followed, name, rows, 0.0)
         records.append({"raw_file": name, "h_samples": rows, "lanes": record["lanes"]})
     if not records:
-        raise ValueError(f"{source.path}: no frame with lanes that are sure; {_left_out(dropped)}")
+        raise ValueError(f"{source.path}: no frame with lanes that are sure; {left_out(dropped)}")
     write_predictions(output / "labels.json", records)
     return len(records), dropped
 
 
-def _left_out(dropped: Counter[str]) -> str:
+def left_out(dropped: Counter[str]) -> str:
     """How many frames were left out, and why, in words."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
     return f"left out: {reasons or 'none'}"

@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor, nn
 
 from lane_sad_ros.network.weights import load, load_network
-from training.__main__ import main
+from training.cli import main
 from training.config import Config, Source, plain, read_config
 from training.datasets.synthetic import write_scenes
 from training.distillation import Distillation

@@ -14,7 +14,7 @@ from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.formats import tusimple
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.recordings.sources import open_frames
-from training.__main__ import main
+from training.cli import main
 from training.datasets import open_dataset
 from training.datasets.synthetic import write_scenes
 from training.pseudo_labels import doubt, mirrored, pseudo_label

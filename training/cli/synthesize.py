@@ -1,0 +1,71 @@
+"""`python -m training synthesize`: render labelled road scenes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lane_sad_ros.arguments import parse_size
+
+from ..scenes.drive import DURATION, RATE
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to a parser's `commands`."""
+    parser = commands.add_parser(
+        "synthesize", help="render labelled road scenes, as a data set in the TuSimple layout"
+    )
+    parser.add_argument("output", type=Path, help="folder to fill")
+    parser.add_argument("--count", type=int, default=2000, help="scenes (%(default)s)")
+    parser.add_argument(
+        "--drive",
+        type=float,
+        metavar="SECONDS",
+        help="instead of scenes that stand alone, the first seconds of a drive, up to "
+        f"{DURATION:g}",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=RATE, help="of a drive's frames, Hz (%(default)g)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first scene (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="in parallel (%(default)s)")
+    parser.add_argument(
+        "--size",
+        type=parse_size,
+        metavar="WxH",
+        help="of the images; 1640x590 gets cameras like CULane's (640x360; a drive 1280x720)",
+    )
+    for name, roads in (("unmarked", "without any marking"), ("sparse", "with few markings")):
+        parser.add_argument(
+            f"--{name}", type=float, default=0.1, help=f"share of roads {roads} (%(default)s)"
+        )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from ..datasets.synthetic import write_drive, write_scenes
+
+    if options.drive is None:
+        labels = write_scenes(
+            options.output,
+            options.count,
+            options.seed,
+            options.processes,
+            options.size or (640, 360),
+            options.unmarked,
+            options.sparse,
+        )
+        print(f"{options.count} scenes, labels in {labels}")
+        return
+    if not (options.drive > 0 and options.rate > 0):
+        raise ValueError("--drive and --rate must be above 0")
+    labels = write_drive(
+        options.output,
+        options.drive,
+        options.rate,
+        options.seed,
+        options.processes,
+        options.size or (1280, 720),
+    )
+    print(f"a drive of {options.drive:g} s, labels in {labels}")
