@@ -61,7 +61,11 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the processes; its gradient is the sum of theirs."""
+    """The sum over the processes; its gradient is the sum of theirs.
+
+    PyTorch 2.13 calls its own in `torch.distributed.nn.functional` deprecated, for one in a private
+    module that has no gradient in earlier versions.
+    """
 
     @staticmethod
     def forward(_context: Any, values: Tensor) -> Tensor:

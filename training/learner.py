@@ -1,0 +1,149 @@
+"""A network with all that trains it; `Learner.learn` is one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.network.architectures import build_network, describe_network
+from lane_sad_ros.network.base import LaneNetwork
+from lane_sad_ros.network.weights import load_backbone, load_network
+
+from .augmentation import Changes, Prepared
+from .config import Config, Optimizer
+from .distillation import SelfAttentionDistillation, measure
+from .parallel import synchronise_batch_norm
+
+
+class Learner:
+    """The network of a configuration in training; its average is what is kept."""
+
+    def __init__(self, config: Config, layout: LaneLayout, fabric: Fabric) -> None:
+        self.config, self.fabric = config, fabric
+        torch.manual_seed(config.seed)
+        self.network = make_network(config, layout)
+        self.network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Made before any hook, so that nothing of the training is in the network that is kept.
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True
+        )
+        if fabric.world_size > 1:
+            synchronise_batch_norm(self.network, fabric.device)
+        self.distillation = (
+            SelfAttentionDistillation(self.network, config.resolved_distillation())
+            if config.distillation.weight > 0
+            else None
+        )
+        optimizer = make_optimizer(self.network, config.optimizer)
+        self.schedule = LambdaLR(optimizer, course(config.optimizer, config.steps))
+        module = torch.compile(self.network) if config.compile else self.network
+        self.forward, self.optimizer = fabric.setup(module, optimizer)  # type: ignore[arg-type]
+        self.changes = Changes(layout, config.lane_width, fabric.device)
+
+    def learn(self, batch: Prepared, step: int) -> dict[str, Tensor]:
+        """Step number `step`, from 0, on this process's part of the batch; the loss terms."""
+        config, distil = self.config, None
+        inputs, *truth = self.changes(batch)
+        # Dropout depends on the step alone, so that a resumed run is the unbroken one.
+        torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.fabric.global_rank)
+        self.network.train()
+        if self.distillation is not None:
+            self.distillation.active = step >= config.distillation.start
+            distil = self.distillation if self.distillation.active else None
+        terms = config.objective(*self.forward(inputs), *truth)
+        terms["total"] = terms["task"]
+        if distil is not None:
+            terms["distillation"] = distil.loss()
+            terms["total"] = terms["task"] + config.distillation.weight * terms["distillation"]
+        self.optimizer.zero_grad()
+        self.fabric.backward(terms["total"])
+        self.fabric.clip_gradients(
+            self.forward, self.optimizer, max_norm=config.optimizer.clip, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+        return terms
+
+    def measure(self, batch: Prepared) -> dict[str, float]:
+        """What there is to log of distillation, see `measure`; nothing without it."""
+        if self.distillation is None:
+            return {}
+        inputs, *truth = self.changes(batch)
+
+        def task_loss(outputs: tuple[Tensor, Tensor | None]) -> Tensor:
+            return self.config.objective(*outputs, *truth)["task"]
+
+        return measure(self.distillation, self.network, inputs, task_loss)
+
+    def parts(self) -> dict[str, Any]:
+        """All that has a state, by name."""
+        return {
+            "network": self.network,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "precision": self.fabric.strategy.precision,
+        }
+
+
+def make_network(config: Config, layout: LaneLayout) -> LaneNetwork:
+    """The network of a configuration, with the weights that it is to start from."""
+    options = {"shared_encoder": True} if config.shared_encoder else {}
+    network = build_network(
+        config.arch, len(layout.slots), layout.input_size, existence=config.existence, **options
+    )
+    if not config.dropout:
+        for module in network.modules():
+            if isinstance(module, (torch.nn.Dropout, torch.nn.Dropout2d)):
+                module.p = 0.0
+    if config.backbone is not None:
+        load_backbone(network, config.backbone)
+    if config.initial is not None:
+        initial = load_network(config.initial)
+        wanted, found = (
+            {**describe_network(n), "lanes": n.lanes, "input_size": n.input_size}
+            for n in (network, initial)
+        )
+        if wanted != found:
+            raise ValueError(f"{config.initial}: weights of {found} cannot start {wanted}")
+        network.load_state_dict(initial.state_dict())
+    return network
+
+
+def make_optimizer(network: LaneNetwork, settings: Optimizer) -> torch.optim.Optimizer:
+    """The optimiser of a network, at its highest learning rate."""
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(
+            network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+        )
+    return torch.optim.SGD(
+        network.parameters(),
+        settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=True,
+    )
+
+
+def course(settings: Optimizer, steps: int) -> Callable[[int], float]:
+    """The learning rate at a step, from 0, as a share of its highest."""
+    rising = max(1, round(settings.warm_up * steps))
+
+    def share(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        done = min(1.0, (step - rising) / max(1, steps - rising))
+        if settings.decay == "poly":
+            return float((1.0 - done) ** 0.9)
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+
+    return share
