@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Bounds of a layout, far above any camera's, so that a damaged file cannot ask for all memory.
+MAX_SIDE = 16384
+MAX_SLOTS = 64
 
 
 @dataclass(frozen=True)
@@ -91,15 +96,16 @@ class Decoding:
     side_margin: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.smoothing < 1 or self.smoothing % 2 == 0:
+        _check("rows", self.rows, 0, MAX_SIDE, whole=True, count=3)
+        _check("smoothing", self.smoothing, 1, MAX_SIDE, whole=True)
+        if self.smoothing % 2 == 0:
             raise ValueError(f"smoothing must be odd and positive, not {self.smoothing}")
-        if len(range(*self.rows)) == 0:
+        if self.rows[2] == 0 or len(range(*self.rows)) == 0:
             raise ValueError(f"rows (start, stop, step) {self.rows} name no row")
+        _check("min_points", self.min_points, 0, MAX_SIDE, whole=True)
         for name in ("point_threshold", "existence_threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
-        if self.side_margin < 0:
-            raise ValueError(f"side_margin must not be negative, not {self.side_margin}")
+            _check(name, getattr(self, name), 0, 1)
+        _check("side_margin", self.side_margin, 0, MAX_SIDE)
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,11 @@ class LaneLayout:
     std: tuple[float, float, float] = (0.2573, 0.2663, 0.2756)
 
     def __post_init__(self) -> None:
+        _check("image_size", self.image_size, 1, MAX_SIDE, whole=True, count=2)
+        _check("crop", self.crop, -MAX_SIDE, MAX_SIDE, whole=True, count=4)
+        _check("input_size", self.input_size, 0, MAX_SIDE, whole=True, count=2)
+        _check("mean", self.mean, 0, 1, count=3)
+        _check("std", self.std, 1e-3, 1, count=3)
         width, height = self.image_size
         left, top, right, bottom = self.crop
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
@@ -137,6 +148,12 @@ class LaneLayout:
             )
         if not self.slots:
             raise ValueError("a layout needs at least one lane slot")
+        if not all(isinstance(text, str) for text in (self.name, *self.slots)):
+            raise ValueError("the name of a layout and of each slot must be a text")
+        if len(self.slots) > MAX_SLOTS or len(set(self.slots)) < len(self.slots):
+            raise ValueError(f"slots must be at most {MAX_SLOTS} names that differ")
+        if self.decoding.rows[1] > height:
+            raise ValueError(f"rows {self.decoding.rows} go beyond the image's {height} rows")
 
     def crop_of(self, image_size: tuple[int, int]) -> tuple[int, int, int, int]:
         """The crop in whole pixels (left, top, right, bottom) of an image of `image_size`."""
@@ -170,12 +187,29 @@ class LaneLayout:
 
         Raises ValueError naming the field that is missing, unknown or out of range.
         """
-        values = json.loads(text)
         try:
+            values = json.loads(text)
             decoding = Decoding(**_tuples(values.pop("decoding")))
             return cls(decoding=decoding, **_tuples(values))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a lane layout: {error}") from error
+
+
+def _check(
+    name: str, value: Any, low: float, high: float, *, whole: bool = False, count: int | None = None
+) -> None:
+    """Raises ValueError where a value is no number, or tuple of `count`, from `low` to `high`."""
+    kind = numbers.Integral if whole else numbers.Real
+    parts = (value,) if count is None else value
+    if (
+        not isinstance(parts, tuple)
+        or len(parts) != (count or 1)
+        or any(isinstance(part, bool) or not isinstance(part, kind) for part in parts)
+        or not all(low <= part <= high for part in parts)
+    ):
+        what = "whole number" if whole else "number"
+        wanted = f"a {what}" if count is None else f"{count} {what}s"
+        raise ValueError(f"{name} must be {wanted} in [{low}, {high}], not {repr(value)[:60]}")
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`lane_sad weights`: what a weights file is, and files made of checkpoints of others."""
+"""`lane_sad weights`: what a weights file is, imports of others' checkpoints, means of several."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ def add_parser(commands: Any) -> None:
         help="camera and decoding to use it with (default: %(default)s)",
     )
     convert.set_defaults(run=_import)
+    mean = actions.add_parser(
+        "average",
+        help="make the mean of the weights of several runs",
+        description="Makes the mean, tensor by tensor, of weights files of one network and one "
+        "layout. Of runs that went on from one another it is often better than each. Its figures "
+        "are still to be measured.",
+    )
+    mean.add_argument("files", nargs="+", metavar="FILE", help="weights files, at least two")
+    mean.add_argument("out", metavar="OUT", help="weights file to write (.safetensors)")
+    mean.set_defaults(run=_average, parser=mean)
 
 
 def _run_show(options: argparse.Namespace) -> int:
@@ -96,4 +106,18 @@ def _import(options: argparse.Namespace) -> int:
         Path(options.out).parent.mkdir(parents=True, exist_ok=True)
         weights.save_network(options.out, network, layout, training, {})
     print(f"{len(layout.slots)} lanes at {size_text(layout.input_size)} -> {options.out}")
+    return 0
+
+
+def _average(options: argparse.Namespace) -> int:
+    from lane_sad_ros.network import weights
+
+    if len(options.files) < 2:
+        options.parser.error("a mean needs at least two weights files before OUT")
+    if Path(options.out).resolve() in [Path(file).resolve() for file in options.files]:
+        options.parser.error(f"{options.out}: one of the files to average; name another for OUT")
+    with input_errors():
+        network, layout, training = weights.average(options.files)
+        weights.save_network(options.out, network, layout, training, {})
+    print(f"mean of {len(options.files)} files -> {options.out}")
     return 0

@@ -14,7 +14,7 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,16 @@ def save_network(
     """Writes `network` with its layout, how it was trained and its measured figures (JSON values).
 
     The file is replaced when the new one is complete. Raises ValueError where the network has
-    other lanes or another input size than the layout.
+    other lanes or another input size than the layout, or weights that are not finite.
     """
     if (network.lanes, network.input_size) != (len(layout.slots), layout.input_size):
         raise ValueError(
             f"a network of {network.lanes} lanes at {_size(network.input_size)} does not belong to "
             f"a layout of {len(layout.slots)} slots at {_size(layout.input_size)}"
         )
+    stored = _stored(network)
+    if not all(tensor.isfinite().all() for tensor in stored.values()):
+        raise ValueError(f"{path}: not written, as weights of this network are not finite numbers")
     metadata = {
         "format": FORMAT,
         "network": describe_network(network),
@@ -89,7 +92,7 @@ def save_network(
         "training": dict(training),
         "figures": dict(figures),
     }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in _stored(network).items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in stored.items()}
     content = safetensors.torch.save(tensors, {_KEY: json.dumps(metadata)})
     with replacing(path) as partial:
         partial.write_bytes(content)
@@ -118,18 +121,62 @@ def load(path: str | os.PathLike[str]) -> tuple[LaneNetwork, LaneLayout, dict[st
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         layout = LaneLayout.from_json(json.dumps(metadata["layout"]))
-        network = build_network(
-            lanes=len(layout.slots), input_size=layout.input_size, **metadata["network"]
-        )
-        missing = sorted(describe_network(network).keys() - metadata["network"].keys())
-        if missing:
-            raise ValueError(f"network without {', '.join(missing)}")
-    except (KeyError, TypeError, ValueError) as error:
+        with torch.device("meta"):  # shapes without memory, which a damaged file could ask for
+            described = _build(layout, metadata["network"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{path}: its description cannot be used ({error}); get the file again or train it anew"
         ) from error
-    _fill(path, network, tensors, f"layout {layout.name} at {_size(layout.input_size)}")
+    what = f"layout {layout.name} at {_size(layout.input_size)}"
+    _check_tensors(path, tensors, _stored(described), what)
+    network = _build(layout, metadata["network"])
+    _fill(path, network, tensors, what)
     return network, layout, metadata
+
+
+def _build(layout: LaneLayout, description: Mapping[str, Any]) -> LaneNetwork:
+    """A new network of a layout as a weights file describes it, in training mode."""
+    wrong = [n for n, value in description.items() if n != "arch" and not isinstance(value, bool)]
+    if wrong:
+        raise ValueError(f"network whose {', '.join(wrong)} is neither true nor false")
+    network = build_network(lanes=len(layout.slots), input_size=layout.input_size, **description)
+    missing = sorted(describe_network(network).keys() - description.keys())
+    if missing:
+        raise ValueError(f"network without {', '.join(missing)}")
+    return network
+
+
+def average(
+    paths: Sequence[str | os.PathLike[str]],
+) -> tuple[LaneNetwork, LaneLayout, dict[str, Any]]:
+    """The mean of the weights in several files, tensor by tensor: network, layout, training.
+
+    Of runs that went on from one another, it often is better than each. What is no number with
+    fractions, such as how many batches a norm has seen, is that of the last file. The last value
+    says of what it is the mean, for `save_network`.
+    Raises WeightsError where a file cannot be used or has another network or layout than the first.
+    """
+    loaded = [load(path) for path in paths]
+    network, layout, metadata = loaded[-1]
+    for path, (_, other_layout, other) in zip(paths, loaded, strict=True):
+        if (other["network"], other_layout) != (metadata["network"], layout):
+            raise WeightsError(
+                f"{path}: its network or layout is not that of {paths[-1]}; only weights of one "
+                "network and one layout have a mean"
+            )
+    states = [one.state_dict() for one, _, _ in loaded]
+    mean = {
+        name: torch.stack([state[name].double() for state in states]).mean(dim=0).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in states[-1].items()
+    }
+    network.load_state_dict(mean)
+    phases = [
+        {"file": Path(path).name, "training": of["training"], "figures": of["figures"]}
+        for path, (_, _, of) in zip(paths, loaded, strict=True)
+    ]
+    return network, layout, {"mean of": phases}
 
 
 def import_checkpoint(
@@ -267,13 +314,18 @@ def _fill(path: Path, network: LaneNetwork, tensors: Mapping[str, Tensor], what:
 def _check_tensors(
     path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str
 ) -> None:
-    """Raises WeightsError where a file's tensors have not the names and shapes of `what`."""
+    """Raises WeightsError where a file's tensors are not those of `what`, or not finite."""
     faults = [f"{name} missing" for name in wanted if name not in tensors]
     faults += [f"{name} unknown" for name in tensors if name not in wanted]
     faults += [
         f"{name} is {_size(tensors[name].shape)} instead of {_size(tensor.shape)}"
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    faults += [
+        f"{name} holds numbers that are not finite"
+        for name, tensor in tensors.items()
+        if not faults and not tensor.isfinite().all()
     ]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
@@ -321,7 +373,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
         metadata: dict[str, Any] = json.loads(text)
         version, _ = metadata["format"], metadata["network"]["arch"]
         complete = all(isinstance(metadata[section], dict) for section in _SECTIONS)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{path}: its description `{_KEY}` cannot be read ({error}); get the file again"
         ) from error

@@ -1,15 +1,18 @@
 """Weights files, and the import of ENet-SAD_Pytorch checkpoints."""
 
+import contextlib
 import json
 import pickle
 from collections import OrderedDict
 from pathlib import Path
+from random import Random
 
 import port_checkpoint
 import pytest
 import safetensors.torch
 import torch
 
+from lane_sad_ros.cli import main
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, TUSIMPLE
 from lane_sad_ros.network import weights
 from lane_sad_ros.network.architectures import ARCHITECTURES, build_network
@@ -179,8 +182,8 @@ def test_safetensors_of_another_program(tmp_path) -> None:
             "no architecture 'scnn', known are enet_sad, ",
         ),
         (lambda m, t: m["network"].pop("arch"), "cannot be read .'arch'"),
-        (lambda m, t: m["network"].update(depth=3), "enet_sad has no option depth, known are sha"),
-        (lambda m, t: m["network"].update(lanes=3), "cannot be used .*lanes"),
+        (lambda m, t: m["network"].update(depth=True), "enet_sad has no option depth, known are"),
+        (lambda m, t: m["network"].update(lanes=3), "cannot be used .*lanes is neither true nor"),
         (lambda m, t: m.pop("network"), "cannot be read .'network'"),
         (lambda m, t: m.update(layout=3), "is damaged"),
         (lambda m, t: m["network"].pop("shared_encoder"), "network without shared_encoder"),
@@ -455,3 +458,128 @@ def test_import_runs_no_code_out_of_a_file(tmp_path, write) -> None:
     import_refused(path, "no.* PyTorch checkpoint")
     backbone_refused(path, "no.* PyTorch checkpoint")
     assert not (tmp_path / "sprung").exists()
+
+
+# --- hostile files
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m, t: m["layout"].update(input_size=[16384, 16384]), "hidden.weight is 128x60 ins"),
+        (lambda m, t: m["network"].update(shared_encoder=[]), "shared_encoder is neither true nor"),
+        (lambda m, t: m["network"].update(existence=1), "existence is neither true nor"),
+        (lambda m, t: m["network"].update(arch=[]), "cannot be used"),
+        (lambda m, t: m["layout"].update(mean=None), "mean must be 3 numbers"),
+        (lambda m, t: m["layout"].update(decoding=[]), "cannot be used"),
+        (lambda m, t: m["layout"]["decoding"].update(rows=[0, 10**15, 1]), "rows must be 3"),
+        (lambda m, t: t["initial.conv.weight"].fill_(float("nan")), "initial.conv.* not finite"),
+    ],
+)
+def test_hostile_metadata_is_refused(make_weights, change, message) -> None:
+    refused(rewrite(make_weights(), change), message)
+
+
+def test_deep_metadata_is_refused(make_weights) -> None:
+    path = make_weights()
+    tensors = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(tensors, path, {"lane_sad": '{"format":' * 20_000})
+    refused(path, "cannot be read")
+
+
+JUNK = [None, True, -1, 0, 1.5, 1e308, 10**30, float("nan"), "", "x" * 1000, [], [[]], {}, {"a": 1}]
+
+
+def mutated(value: object, random: Random) -> object:
+    """A JSON value with one place in it replaced, repeated or taken out."""
+    if isinstance(value, dict) and value and random.random() < 0.8:
+        key = random.choice(sorted(value))
+        if random.random() < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        return {**value, key: mutated(value[key], random)}
+    if isinstance(value, list) and value and random.random() < 0.8:
+        place = random.randrange(len(value))
+        if random.random() < 0.2:
+            return value * random.choice([2, 50])
+        return [*value[:place], mutated(value[place], random), *value[place + 1 :]]
+    if isinstance(value, int) and random.random() < 0.5:
+        return value * random.choice([-1, 8, 1000, 10**9]) + random.choice([0, 1])
+    return random.choice(JUNK)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_files_load_or_are_refused_by_name(make_weights, seed: int) -> None:
+    """40 files each; a longer run: see docs/weights.md."""
+    path, random = make_weights(), Random(seed)
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + length])
+    description = json.loads(header["__metadata__"]["lane_sad"])
+    for _ in range(40):
+        text = json.dumps(mutated(description, random))
+        if random.random() < 0.3:
+            place = random.randrange(len(text))
+            text = text[:place] + chr(random.randrange(32, 127)) + text[place + 1 :]
+        changed = json.dumps({**header, "__metadata__": {"lane_sad": text}}).encode()
+        path.write_bytes(len(changed).to_bytes(8, "little") + changed + whole[8 + length :])
+        with contextlib.suppress(WeightsError):
+            load(path)
+            continue
+        refused(path, "")
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path, tiny_layout) -> None:
+    network = build_network("enet_sad", 4, tiny_layout.input_size)
+    next(network.parameters()).data[0] = float("inf")
+    with pytest.raises(ValueError, match="x.safetensors: not written, .* not finite"):
+        save_network(tmp_path / "x.safetensors", network, tiny_layout, {}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- means
+
+
+@pytest.fixture
+def three(tmp_path, tiny_layout) -> list[Path]:
+    """Three files of networks that differ."""
+    paths = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    for number, path in enumerate(paths):
+        torch.manual_seed(number)
+        network = build_network("enet_sad", 4, tiny_layout.input_size)
+        network(torch.randn(2, 3, 48, 64))
+        save_network(path, network, tiny_layout, {"steps": number}, {"set": {"f1": 0.1 * number}})
+    return paths
+
+
+def test_average_is_the_mean_tensor_by_tensor(three, tmp_path, capsys) -> None:
+    out = tmp_path / "mean.safetensors"
+    assert main(["weights", "average", *map(str, three), str(out)]) == 0
+    assert capsys.readouterr().out == f"mean of 3 files -> {out}\n"
+    states = [load_network(path).state_dict() for path in three]
+    mean = load_network(out).state_dict()
+    for name, tensor in mean.items():
+        if tensor.is_floating_point():
+            expected = sum(state[name] for state in states) / 3
+            torch.testing.assert_close(tensor, expected, msg=name)
+        else:
+            assert torch.equal(tensor, states[-1][name])
+    metadata = read_metadata(out)
+    assert [phase["file"] for phase in metadata["training"]["mean of"]] == [p.name for p in three]
+    assert [phase["training"]["steps"] for phase in metadata["training"]["mean of"]] == [0, 1, 2]
+    assert metadata["figures"] == {}
+
+
+def test_weights_that_do_not_belong_together_have_no_mean(three, tmp_path, capsys) -> None:
+    out = tmp_path / "mean.safetensors"
+    rewrite(three[1], lambda m, t: m["layout"].update(name="other"))
+    assert main(["weights", "average", *map(str, three), str(out)]) == 1
+    assert f"{three[1]}: its network or layout is not that of {three[2]}" in capsys.readouterr().err
+    assert not out.exists()
+    for words, message in (
+        ([three[0], out], "at least two weights files"),
+        ([three[0], three[2], three[0]], "one of the files to average"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["weights", "average", *map(str, words)])
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
