@@ -25,7 +25,7 @@ from lane_sad_ros.names import (
 )
 from lane_sad_ros.recordings.camera_info import read_camera_info
 from lane_sad_ros.recordings.sources import IMAGE_RATE
-from lane_sad_ros.recordings.types import STORAGE_ENDINGS
+from lane_sad_ros.recordings.storage import STORAGE_ENDINGS
 
 _MAKE = f"""\
 Makes a bag of a labelled data set, to be played to the node or evaluated with `lane_sad evaluate

@@ -40,7 +40,8 @@ from lane_sad_ros.recordings.sources import (
     image_files,
     open_frames,
 )
-from lane_sad_ros.recordings.types import MESSAGES, STORAGE_ENDINGS
+from lane_sad_ros.recordings.storage import STORAGE_ENDINGS
+from lane_sad_ros.recordings.types import MESSAGES
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.video_files import VIDEO_ENDINGS, writing_video
 

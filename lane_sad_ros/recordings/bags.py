@@ -12,31 +12,36 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from rosbags.interfaces import (
-    Connection,
-    ConnectionExtRosbag1,
-    QosDurability,
-)
-from rosbags.rosbag1 import Reader as Reader1
-from rosbags.rosbag2 import Reader as Reader2
-
 from lane_sad_ros.names import IMAGE_TYPES
-from lane_sad_ros.recordings import repair
-from lane_sad_ros.recordings.types import STORAGE, BagError, storage_files, typestore
+from lane_sad_ros.recordings.mcap_storage import McapStorage
+from lane_sad_ros.recordings.rosbag1_storage import rosbag1_storage
+from lane_sad_ros.recordings.sqlite_storage import sqlite_storage
+from lane_sad_ros.recordings.storage import (
+    METADATA,
+    PACKED,
+    Storage,
+    Stored,
+    ending_of,
+    message_bytes,
+    storage_files,
+    unpack_file,
+)
+from lane_sad_ros.recordings.types import BagError, typestore
 
 BAG_SUFFIXES = (".bag", ".db3", ".mcap")
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path looks like a bag: by its ending, or a folder by its metadata.yaml."""
+    """Whether a path looks like a bag: by its ending, or a folder by what lies in it."""
     if path.is_dir():
-        return (path / "metadata.yaml").is_file() or storage_files(path) != []
-    return path.suffix in BAG_SUFFIXES
+        return (path / METADATA).is_file() or storage_files(path) != []
+    return ending_of(path) in BAG_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,13 @@ def topics(path: str | os.PathLike[str]) -> tuple[TopicInfo, ...]:
     """
     found: dict[str, TopicInfo] = {}
     with _reading(Path(path)) as reader:
-        for connection in _convertible(reader):
-            before = found.get(connection.topic)
-            found[connection.topic] = TopicInfo(
-                connection.topic,
-                connection.msgtype,
-                connection.msgcount + (before.count if before else 0),
-                _is_latched(connection) or (before.latched if before else False),
+        for topic in filter(_is_convertible, reader.topics):
+            before = found.get(topic.topic, TopicInfo(topic.topic, topic.type, 0, False))
+            found[topic.topic] = TopicInfo(
+                topic.topic,
+                topic.type,
+                topic.count + before.count,
+                topic.latched or before.latched,
             )
     return tuple(sorted(found.values(), key=lambda topic: topic.name))
 
@@ -114,11 +119,13 @@ def recorded(
     """
     path = Path(path)
     with _reading(path) as reader:
-        connections = [c for c in _convertible(reader) if c.topic in names]
-        for connection, time, data in reader.messages(connections, start, stop):
-            if reader.is_ros1:
-                data = bytes(typestore().ros1_to_cdr(data, connection.msgtype))
-            yield Recorded(connection.topic, time, bytes(data))
+        first = -(2**63) if start is None else start
+        last = 2**63 - 1 if stop is None else stop
+        for topic, time, packed in reader.messages(names, first, last):
+            data = message_bytes(packed)
+            if topic.ros1:
+                data = bytes(typestore().ros1_to_cdr(data, topic.type))
+            yield Recorded(topic.topic, time, data)
         if reader.damage:
             raise BagError(reader.damage)
 
@@ -144,10 +151,10 @@ class Topic:
         with _reading(self.path) as reader:
             counts: Counter[str] = Counter()
             types_of: dict[str, str] = {}
-            for connection in reader.connections:
-                types_of[connection.topic] = connection.msgtype
-                counts[connection.topic] += connection.msgcount
-            span = 1e-9 * (reader.end_time - reader.start_time)
+            for found in reader.topics:
+                types_of[found.topic] = found.type
+                counts[found.topic] += found.count
+            span = reader.seconds
         fitting = [name for name in sorted(types_of) if types_of[name] in kinds]
         known = ", ".join(
             f"{name} ({types_of[name].rsplit('/', 1)[1]}, {counts[name]} messages)"
@@ -214,58 +221,45 @@ def _stamp_format(cdr: bytes) -> str:
     return "<iI" if cdr[1] & 1 else ">iI"
 
 
-def _convertible(reader: _Joined) -> list[Any]:
-    """The connections whose messages can be given as CDR."""
-    known = typestore().types if reader.is_ros1 else None
-    return [c for c in reader.connections if known is None or c.msgtype in known]
-
-
-def _is_latched(connection: Connection) -> bool:
-    if isinstance(connection.ext, ConnectionExtRosbag1):
-        return bool(connection.ext.latching)
-    profiles = connection.ext.offered_qos_profiles
-    return any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
-
-
 @dataclass(frozen=True)
 class _Joined:
-    """Readers of the files of one recording, one after the other.
+    """The files of one recording, one after the other.
 
     damage: what is missing of it, one line; empty where nothing is.
     """
 
-    readers: Sequence[Any]
+    files: Sequence[Storage]
     damage: str
 
     @property
-    def is_ros1(self) -> bool:
-        return isinstance(self.readers[0], Reader1)
+    def topics(self) -> list[Stored]:
+        """Those of each file."""
+        return [topic for file in self.files for topic in file.topics]
 
     @property
-    def connections(self) -> list[Any]:
-        return [connection for reader in self.readers for connection in reader.connections]
-
-    @property
-    def start_time(self) -> int:
-        return int(min(reader.start_time for reader in self.readers))
-
-    @property
-    def end_time(self) -> int:
-        return int(max(reader.end_time for reader in self.readers))
+    def seconds(self) -> float:
+        """From the first message to the last."""
+        filled = [file for file in self.files if any(topic.count for topic in file.topics)]
+        starts, ends = [file.start for file in filled], [file.end for file in filled]
+        return 1e-9 * (max(ends) - min(starts)) if filled else 0.0
 
     def messages(
-        self, connections: Sequence[Any], start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[Any, int, bytes]]:
-        wanted = {id(connection) for connection in connections}
-        for reader in self.readers:
-            own = [connection for connection in reader.connections if id(connection) in wanted]
-            if own:
-                yield from reader.messages(own, start, stop)
+        self, names: Collection[str], start: int, stop: int
+    ) -> Iterator[tuple[Stored, int, bytes]]:
+        for file in self.files:
+            wanted = [t for t in file.topics if t.topic in names and _is_convertible(t)]
+            if wanted:
+                yield from file.messages(wanted, start, stop)
+
+
+def _is_convertible(topic: Stored) -> bool:
+    """Whether messages of a topic can be given as CDR."""
+    return not topic.ros1 or topic.type in typestore().types
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[_Joined]:
-    """An open reader; whatever goes wrong with the bag while it is used is a BagError."""
+    """An open bag; whatever goes wrong with it while it is used is a BagError."""
     if not path.exists():
         raise BagError(f"{path}: no such bag")
     try:
@@ -276,39 +270,37 @@ def _reading(path: Path) -> Iterator[_Joined]:
     # A damaged file can surface as nearly anything out of the parsers of three formats.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BagError(
-            f"{path}: not a whole bag ({reason}); if its recording was cut short, repair it with "
-            + ("rosbag reindex" if path.suffix == ".bag" else "ros2 bag reindex or mcap recover")
-        ) from error
+        remedy = "; rosbag reindex repairs one that was cut short" if path.suffix == ".bag" else ""
+        raise BagError(f"{path}: not a whole bag ({reason}){remedy}") from error
 
 
 def _open(path: Path, stack: ExitStack) -> _Joined:
-    """A reader of a bag, or of what is left of it."""
-    # A recorder writes metadata.yaml at its end; where it was killed there is none.
-    cut = path.is_dir() and not (path / "metadata.yaml").is_file()
-    if not (cut or repair.has_log(path)):
-        try:
-            reader = Reader1(path) if path.suffix == ".bag" else Reader2(path)
-            return _Joined([stack.enter_context(reader)], "")
-        except Exception:
-            if path.suffix not in STORAGE:
-                raise
-            with suppress(Exception):
-                left = stack.enter_context(repair.recovered(path))
-                if any(connection.msgcount for connection in left.connections):
-                    return _Joined([left], f"{path}: {left.damage}")
-            raise
-    if not cut:
-        left = stack.enter_context(repair.recovered(path))
-        return _Joined([left], left.damage and f"{path}: {left.damage}")
+    """A bag, or what is left of it."""
+    if not path.is_dir():
+        file = _open_file(path, stack)
+        if file.damage and not any(topic.count for topic in file.topics):
+            raise ValueError(file.damage)
+        return _Joined([file], file.damage and f"{path}: {file.damage}")
     parts: list[_Joined] = []
     unread: list[str] = []
-    for file in storage_files(path):
+    for file_path in storage_files(path):
         try:
-            parts.append(_open(file, stack))
+            parts.append(_open(file_path, stack))
         except Exception as error:
-            unread.append(f"{file}: cannot be read ({' '.join(str(error).split())})")
+            reason = " ".join(str(error).split())
+            unread.append(f"{file_path}: cannot be read ({reason})")
     if not parts:
-        raise BagError("; ".join(unread))
+        raise BagError("; ".join(unread) or f"{path}: none of its files is there")
     damage = [part.damage for part in parts if part.damage] + unread
-    return _Joined([reader for part in parts for reader in part.readers], "; ".join(damage))
+    return _Joined([file for part in parts for file in part.files], "; ".join(damage))
+
+
+def _open_file(path: Path, stack: ExitStack) -> Storage:
+    if path.suffix.lower() == PACKED:
+        path = unpack_file(path, Path(stack.enter_context(TemporaryDirectory())))
+    ending = ending_of(path)
+    if ending == ".bag":
+        return stack.enter_context(rosbag1_storage(path))
+    if ending == ".mcap":
+        return McapStorage(path, stack.enter_context(path.open("rb")))
+    return stack.enter_context(sqlite_storage(path))

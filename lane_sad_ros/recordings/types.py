@@ -7,20 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import (
-    Nodetype,
-)
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from lane_sad_ros.files import natural
 from lane_sad_ros.messages.lanes import Messages
-
-STORAGE = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
-
-STORAGE_ENDINGS = tuple(STORAGE)
-"""What a bag that is written may end in."""
 
 
 class BagError(ValueError):
@@ -75,10 +66,3 @@ def _zero(kind: Any) -> Any:
 
 
 MESSAGES = Messages(lambda name: typestore().types[name], _empty, np.asarray)
-
-
-def storage_files(folder: Path) -> list[Path]:
-    return sorted(
-        (file for file in folder.iterdir() if file.suffix in STORAGE),
-        key=lambda file: natural(file.name),
-    )

@@ -18,10 +18,12 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import Writer
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from lane_sad_ros.names import TF_TOPIC
-from lane_sad_ros.recordings.types import STORAGE, BagError, storage_files, typestore
+from lane_sad_ros.recordings.types import BagError, typestore
+
+_PLUGINS = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
 
 _NO_TIME = QosTime(0, 0)
 
@@ -65,14 +67,14 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
     Where the block raises, nothing is left of it. Raises BagError for another ending.
     """
     path = Path(path)
-    if path.suffix not in STORAGE:
+    if path.suffix not in _PLUGINS:
         raise BagError(f"{path}: a bag to write must end in .mcap or .db3")
     path.parent.mkdir(parents=True, exist_ok=True)
     # rosbags makes a folder with one storage file in it; the file alone is a bag as well.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         bag = Path(folder, "bag")
-        plugin = STORAGE[path.suffix]
+        plugin = _PLUGINS[path.suffix]
         with Writer(bag, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
             yield BagWriter(writer)
-        (written,) = storage_files(bag)
+        (written,) = bag.glob(f"*{path.suffix}")
         os.replace(written, path)
