@@ -39,7 +39,7 @@ _LANES = 16
 _BY_POSITION = -2
 
 # Half the side of the blur's kernel: three of its largest standard deviation, pixels.
-_BLUR_REACH = 4
+_BLUR_REACH = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Augmentation:
     factor. shift: largest shift as a share of the width and of the height. lateral: largest
     sideways move as columns per row below the horizon (1.0 is about 1.5 m for a camera 1.5 m
     high). bend: largest curvature as columns × rows at 1280 columns (1500 is about a radius of
-    500 m). colour: strength of brightness, contrast, tint, blur and noise, 0 to 1. hidden:
+    500 m). colour: strength of brightness, contrast, tint, blur and noise, 0 to 2. hidden:
     probability of boxes of about a vehicle's size that hide parts of lanes, whose labels go on.
     cut: probability of cutting the image to the shape of another camera first; shapes: the
     narrowest and the widest such, as width per height.
@@ -72,7 +72,9 @@ class Augmentation:
             raise ValueError(f"scale {self.scale} must be the smallest and the largest factor")
         if not 0 < self.shapes[0] <= self.shapes[1]:
             raise ValueError(f"shapes {self.shapes} must be the narrowest and the widest")
-        for name in ("flip", "colour", "hidden", "cut"):
+        if not 0 <= self.colour <= 2:
+            raise ValueError(f"colour must lie in [0, 2], not {self.colour}")
+        for name in ("flip", "hidden", "cut"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         for name, value in (
@@ -430,7 +432,7 @@ def _hide(
 def _random_colour(
     size: tuple[int, int], strength: float, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The fields of `Prepared` that concern colour, of a change of strength 0 to 1."""
+    """The fields of `Prepared` that concern colour, of a change of strength 0 to 2."""
 
     def sometimes(probability: float, value: Any, otherwise: float) -> Any:
         return value if rng.random() < probability * strength else otherwise
@@ -457,7 +459,7 @@ def _random_colour(
         "saturation": saturation,
         "shadow": strips,
         "shade": shade,
-        "blur": sometimes(0.3, rng.uniform(0.4, 1.3), 0.0),
+        "blur": sometimes(0.3, rng.uniform(0.4, 1.3 * max(1.0, strength)), 0.0),
         "noise": sometimes(0.4, rng.uniform(2, 10) * strength, 0.0),
     }
 

@@ -540,7 +540,7 @@ def test_what_cannot_be_learned_is_refused() -> None:
         ({"scale": (1.2, 0.8)}, r"scale \(1.2, 0.8\) must be"),
         ({"scale": (0.0, 0.8)}, r"scale \(0.0, 0.8\) must be"),
         ({"flip": 1.5}, r"flip must lie in \[0, 1\], not 1.5"),
-        ({"colour": -1.0}, r"colour must lie in \[0, 1\], not -1.0"),
+        ({"colour": -1.0}, r"colour must lie in \[0, 2\], not -1.0"),
         ({"hidden": 1.1}, r"hidden must lie in \[0, 1\], not 1.1"),
         ({"rotation": -3.0}, "rotation is the largest change either way, not -3.0"),
         ({"shift": (0.0, -0.1)}, "shift is the largest change either way, not -0.1"),

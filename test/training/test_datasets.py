@@ -765,6 +765,6 @@ def test_shipped_run_learns_nothing_that_it_is_measured_on(
         return found
 
     learnt, measured = images(config.data), images(config.validation)
-    assert len(learnt) > 900 and len(measured) > 300
+    assert len(learnt) > 800 and len(measured) > 300
     assert not learnt & measured
     assert not any("culane_val" in name for name in learnt)
