@@ -20,6 +20,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "weights/README.md")),
     *sorted(ROOT.glob("docs/*.md")),
 ]
+MOST_WORDS = 12_000
 
 
 def name_of(page: Path) -> str:
@@ -113,6 +114,11 @@ def test_links_lead_to_what_is_there(page: Path) -> None:
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_pages_are_short() -> None:
+    words = [word for page in PAGES for word in page.read_text().split()]
+    assert sum(any(map(str.isalnum, word)) for word in words) <= MOST_WORDS
 
 
 def test_every_encoding_is_listed() -> None:
