@@ -117,7 +117,7 @@ def _imports(folder: str) -> set[str]:
 
 
 # rosdep's key of a module where it is another name than the module's; None where there is none
-# (PyTorch comes from pip, and rosbags serves the command line, which needs no ROS).
+# (PyTorch comes from pip, and what reads bags serves the command line, which needs no ROS).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "jinja2": "python3-jinja2",
@@ -126,9 +126,12 @@ ROSDEP_KEYS = {
     "tf2_ros": "tf2_ros_py",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
+    "lz4": None,
+    "mcap": None,
     "rosbags": None,
     "safetensors": None,
     "torch": None,
+    "zstandard": None,
 }
 
 
