@@ -7,6 +7,8 @@ A frame is kept only if all of that says the same; the rest is left out, not gue
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from lane_sad_ros.formats.slots import slot_numbers
 from lane_sad_ros.formats.tusimple import to_record, write_predictions
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import Lane, Lanes
-from lane_sad_ros.recordings.sources import FrameSource
+from lane_sad_ros.recordings.sources import FrameSource, SourceFrame
 from lane_sad_ros.road.tracking import LaneTracker
 
 # Rows of the labels: as near to each other as TuSimple's.
@@ -27,6 +29,8 @@ _ROWS_PER_IMAGE = 72
 # image's width, and have this share of their rows in common.
 _NEAR = 0.006
 _COMMON = 0.8
+
+NO_LANE = "without a lane"
 
 
 def pseudo_label(
@@ -39,17 +43,49 @@ def pseudo_label(
     Raises ValueError if `sure` is not in [0.5, 1], `every` is below 1, `images/` is the source
     itself, or no frame is kept.
     """
+    if source.path.resolve() == (output / "images").resolve():
+        raise ValueError(f"{output}: its images would replace those of {source.path}; name another")
+    records: list[dict[str, Any]] = []
+    dropped: Counter[str] = Counter()
+    for look in looks(source, detector, every, sure):
+        if look.doubt:
+            dropped[look.doubt] += 1
+            continue
+        frame = look.frame
+        name = f"images/{frame.name}" + (".jpg" if not frame.name.endswith(".jpg") else "")
+        write_image(output / name, frame.image)
+        height = frame.image.shape[0]
+        rows = ((np.arange(_ROWS_PER_IMAGE) + 0.5) * height / _ROWS_PER_IMAGE).round().tolist()
+        record = to_record(look.lanes, name, rows, 0.0)
+        records.append({"raw_file": name, "h_samples": rows, "lanes": record["lanes"]})
+    if not records:
+        raise ValueError(f"{source.path}: no frame with lanes that are sure; {left_out(dropped)}")
+    write_predictions(output / "labels.json", records)
+    return len(records), dropped
+
+
+@dataclass(frozen=True)
+class Look:
+    """A frame, the lanes seen in it, and why they are not to be trusted; None if they are."""
+
+    frame: SourceFrame
+    lanes: Lanes
+    doubt: str | None
+
+
+def looks(
+    source: FrameSource, detector: LaneDetector, every: int = 1, sure: float = 0.8
+) -> Iterator[Look]:
+    """Looks at each `every`th frame of a source, in a video or bag with all frames before it.
+
+    sure: see `doubt`. Raises ValueError if it is not in [0.5, 1] or `every` is below 1.
+    """
     if not 0.5 <= sure <= 1:
         raise ValueError(f"sure is a probability of at least 0.5, not {sure}")
     if every < 1:
         raise ValueError(f"every must be at least 1, not {every}")
-    if source.path.resolve() == (output / "images").resolve():
-        raise ValueError(f"{output}: its images would replace those of {source.path}; name another")
     tracker = LaneTracker() if source.kind in ("video", "bag") else None
-    records: list[dict[str, Any]] = []
-    dropped: Counter[str] = Counter()
-    frames = tqdm(source, total=source.count, unit="frame", disable=None)
-    for index, frame in enumerate(frames):
+    for index, frame in enumerate(tqdm(source, total=source.count, unit="frame", disable=None)):
         due = index % every == 0
         if not due and tracker is None:
             continue
@@ -58,22 +94,8 @@ def pseudo_label(
             views.append(Frame(np.ascontiguousarray(frame.image[:, ::-1]), "bgr"))
         lanes, *others = (found.lanes for found in detector.detect(views))
         followed = lanes if tracker is None else tracker.update(lanes, frame.stamp_ns)
-        if not due:
-            continue
-        reason = doubt(lanes, mirrored(*others), followed, sure)
-        if reason:
-            dropped[reason] += 1
-            continue
-        name = f"images/{frame.name}" + (".jpg" if not frame.name.endswith(".jpg") else "")
-        write_image(output / name, frame.image)
-        height = frame.image.shape[0]
-        rows = ((np.arange(_ROWS_PER_IMAGE) + 0.5) * height / _ROWS_PER_IMAGE).round().tolist()
-        record = to_record(followed, name, rows, 0.0)
-        records.append({"raw_file": name, "h_samples": rows, "lanes": record["lanes"]})
-    if not records:
-        raise ValueError(f"{source.path}: no frame with lanes that are sure; {left_out(dropped)}")
-    write_predictions(output / "labels.json", records)
-    return len(records), dropped
+        if due:
+            yield Look(frame, followed, doubt(lanes, mirrored(*others), followed, sure))
 
 
 def left_out(dropped: Counter[str]) -> str:
@@ -109,7 +131,7 @@ def doubt(lanes: Lanes, other: Lanes, followed: Lanes, sure: float) -> str | Non
         if one.exists and not (_alike(one, two, lanes) and _alike(one, three, lanes)):
             return "whose lanes differ"
     if not lanes.present:
-        return "without a lane"
+        return NO_LANE
     # Training gives slots by position, as for every data set of this layout.
     width, height = lanes.image_size
     present = followed.present

@@ -1,0 +1,62 @@
+"""Existence probabilities: how right they are, and how they are corrected."""
+
+import numpy as np
+import pytest
+import torch
+
+from lane_sad_ros.network.enet import ENetSAD
+from training import reliability
+from training.reliability import Answers, apply, bins, calibration_error, fitted
+
+
+def sure(scale: float, shift: float, count: int = 20_000) -> Answers:
+    """A network that is right, seen through logits that are scaled and shifted away from it."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, count)
+    exists = rng.random(count) < 1 / (1 + np.exp(-logits))
+    return Answers((logits - shift) / scale, exists)
+
+
+def test_bins_hold_what_they_say() -> None:
+    said = np.array([0.05, 0.12, 0.18, 0.95, 1 - 1e-12])
+    logits = np.log(said / (1 - said))
+    found = Answers(logits, np.array([False, False, True, True, True]))
+    assert [(part.count, part.share) for part in bins(found)] == [(1, 0), (2, 0.5), (2, 1)]
+    error = (0.05 + 2 * abs(0.15 - 0.5) + 2 * abs((0.95 + 1) / 2 - 1)) / 5
+    assert calibration_error(found) == pytest.approx(error)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (0.4, 0.0), (0.5, -1.0), (2.0, 0.7)])
+def test_too_sure_a_network_is_corrected(scale: float, shift: float) -> None:
+    found = sure(scale, shift)
+    assert fitted(found) == pytest.approx((scale, shift), abs=0.05)
+    assert calibration_error(found.changed(*fitted(found))) < 0.01
+
+
+def test_a_network_that_is_never_wrong_stays_finite() -> None:
+    logits = np.tile([-4.0, -3.0, 3.0, 4.0], 10)
+    scale, shift = fitted(Answers(logits, logits > 0))
+    assert 0 < scale < 10
+    assert abs(shift) < 1
+    with pytest.raises(ValueError, match="both kinds"):
+        fitted(Answers(np.zeros(3), np.ones(3, bool)))
+
+
+def test_the_network_says_the_corrected_probabilities() -> None:
+    torch.manual_seed(0)
+    network = ENetSAD(4, (64, 48)).eval()
+    images = torch.randn(2, 3, 48, 64)
+    with torch.no_grad():
+        maps, before = network(images)
+        apply(network, 0.5, -0.25)
+        same, after = network(images)
+    torch.testing.assert_close(after, 0.5 * before - 0.25)
+    torch.testing.assert_close(same, maps)
+
+
+def test_halves_are_of_different_images() -> None:
+    found = Answers(np.arange(6.0), np.array([True, False] * 3), np.array([0, 0, 1, 1, 2, 2]))
+    one, other = found.halves()
+    assert one.logits.tolist() == [0, 1, 4, 5]
+    assert other.logits.tolist() == [2, 3]
+    assert reliability.Answers(one.logits, one.exists).probabilities.max() < 1
