@@ -1,4 +1,4 @@
-"""Topic, frame and type names that more than one room needs."""
+"""Names of topics, frames, types and engines that more than one room needs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,27 @@ CAMERA_TOPIC = "/camera/camera_info"
 TRUTH_TOPIC = "/truth/lanes"
 
 EGO_TOPIC = "/truth/ego_lane"
+
+AUTO = "auto"
+"""The engine that is chosen for the machine."""
+
+ENGINES = {
+    AUTO: "the fastest one on this machine that gives the same lanes as eager",
+    "eager": "PyTorch as it is, works everywhere",
+    "compiled": "PyTorch compiled for this CPU, minutes at the first start, needs a C++ compiler",
+    "openvino": "OpenVINO on the CPU",
+    "openvino-bf16": "OpenVINO in bfloat16, on CPUs that have it",
+    "onnx": "ONNX Runtime on CPU or CUDA",
+    "cudagraph": "PyTorch in half precision as CUDA graphs",
+    "cudagraph-bf16": "the same in bfloat16",
+    "tensorrt": "Torch-TensorRT in half precision on CUDA",
+}
+"""Ways to run the network, in one line each."""
+
+
+def engines_text() -> str:
+    """All engines with their lines."""
+    return "; ".join(f"{name}: {text}" for name, text in ENGINES.items())
 
 
 def camera_info_topic(image_topic: str) -> str:

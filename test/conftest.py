@@ -21,6 +21,13 @@ def _interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests take eager where they name no engine, their processes too, and keep nothing outside."""
+    os.environ["LANE_SAD_ENGINE"] = "eager"
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real driving data named by LANE_SAD_DATA; the test is skipped without it."""

@@ -222,7 +222,7 @@ class Changes:
         self.device = device
         width, height = layout.input_size
         self._thickness = lane_width * width / (layout.crop[2] - layout.crop[0])
-        self._normalise = Normalise(layout, device)
+        self._normalise = Normalise(layout).to(device)
         self._u = torch.arange(width, dtype=torch.float32, device=device)
         self._v = torch.arange(height, dtype=torch.float32, device=device)[:, None]
 
@@ -237,8 +237,7 @@ class Changes:
         batch = Prepared(*(part.to(self.device, non_blocking=True) for part in batch))
         column, row = self._grid(batch)
         pixels = self._recolour(_sample(batch.image, column, row, batch.border), batch)
-        inputs = torch.empty_like(pixels, memory_format=torch.channels_last)
-        self._normalise(pixels, out=inputs)
+        inputs = self._normalise(pixels.contiguous(memory_format=torch.channels_last))
         classes = torch.where(
             batch.mapped[:, None, None],
             _nearest(batch.classes, column, row),

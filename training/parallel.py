@@ -10,7 +10,7 @@ import torch.distributed
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from lane_sad_ros.detection.engines import find_device
+from lane_sad_ros.detection.devices import find_device
 
 
 def make_fabric(device: str, precision: str) -> Fabric:

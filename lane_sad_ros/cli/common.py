@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from lane_sad_ros.arguments import add_weights, share
+from lane_sad_ros.arguments import add_weights, count, share
+from lane_sad_ros.names import AUTO, engines_text
 from lane_sad_ros.reports.page import check_report_path
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
@@ -52,7 +53,14 @@ def input_errors() -> Iterator[None]:
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `make_detector` takes."""
     add_weights(parser)
-    parser.add_argument("--engine", default="eager", help="how to compute (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        default=AUTO,
+        help=f"how the network runs (default: %(default)s). {engines_text()}",
+    )
+    parser.add_argument(
+        "--threads", type=count, default=0, metavar="N", help="of the CPU (default: all cores)"
+    )
     for name in ("existence", "point"):
         parser.add_argument(
             f"--{name}-threshold",
@@ -67,7 +75,7 @@ def make_detector(options: argparse.Namespace) -> LaneDetector:
     from lane_sad_ros.detection import LaneDetector
 
     detector = LaneDetector.from_weights(
-        options.weights, device=options.device, engine=options.engine
+        options.weights, device=options.device, engine=options.engine, threads=options.threads
     )
     detector.set_thresholds(existence=options.existence_threshold, point=options.point_threshold)
     return detector

@@ -37,6 +37,9 @@ class RowPeaks:
         self._smoothing = layout.decoding.smoothing
         self._average = _box_rows(at[inside], height, self._smoothing).to(device)
         self._columns = torch.arange(width, dtype=torch.float32, device=device)
+        columns, half = np.arange(width), self._smoothing // 2
+        neighbours = np.minimum(columns, half) + 1 + np.minimum(width - 1 - columns, half)
+        self._shares = torch.from_numpy((1 / neighbours).astype(np.float32)).to(device)
 
     def __call__(self, segmentation: Tensor) -> tuple[Tensor, Tensor]:
         """Columns (network pixels) and scores in [0, 1] of the peaks, B×lanes×rows each.
@@ -44,11 +47,7 @@ class RowPeaks:
         segmentation: logits B×(1+lanes)×H×W.
         """
         lanes = segmentation.float().softmax(dim=1)[:, 1:]
-        smooth = self._average @ lanes  # B×lanes×rows×W
-        side = self._smoothing
-        smooth = F.avg_pool2d(
-            smooth, (1, side), stride=1, padding=(0, side // 2), count_include_pad=False
-        )
+        smooth = self._smooth(self._average @ lanes)  # B×lanes×rows×W
         score, at = smooth.max(dim=-1, keepdim=True)
         # Saturated lanes give plateaus, of which `max` names the left end. The centre of mass of
         # the hill around the peak is the same from both sides: mirrored maps give mirrored lanes.
@@ -57,6 +56,16 @@ class RowPeaks:
         mass = smooth * hill
         column = (mass * self._columns).sum(dim=-1) / mass.sum(dim=-1).clamp_min(1e-12)
         return column, score[..., 0]
+
+    def _smooth(self, rows: Tensor) -> Tensor:
+        """The average of `smoothing` neighbours in each row, of fewer at its ends."""
+        half = self._smoothing // 2
+        width = rows.shape[-1]
+        padded = F.pad(rows, (half, half))
+        total = padded[..., :width].clone()
+        for shift in range(1, self._smoothing):
+            total += padded[..., shift : shift + width]
+        return total.mul_(self._shares)
 
 
 def _box_rows(at: NDArray[np.float64], height: int, side: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -13,13 +13,17 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from lane_sad_ros.detection.decode import RowPeaks, lanes_from_peaks
-from lane_sad_ros.detection.engines import find_device, make_engine
+from lane_sad_ros.detection.devices import device_name, find_device
+from lane_sad_ros.detection.engines import AUTO, ENGINES, Job, check_engine, make_engine
+from lane_sad_ros.detection.engines.auto import choose
+from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.preprocess import Preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
+from lane_sad_ros.network.onnx_file import read_onnx
 from lane_sad_ros.network.weights import default_weights_path, load
 
 Picture = Frame | NDArray[np.uint8]
@@ -52,55 +56,52 @@ class LaneDetector:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | Path,
         layout: LaneLayout,
         *,
         device: str = "auto",
         engine: str = "eager",
         crop: tuple[float, float, float, float] | None = None,
+        threads: int = 0,
         weights: Path | None = None,
     ) -> None:
         """A detector for a network whose lanes and input size are those of the layout.
 
-        network: any whose `forward` is that of `network.base.LaneNetwork`.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps". engine: one of `engines.ENGINES`.
+        network: any whose `forward` is that of `network.base.LaneNetwork`, or the path of one as
+        ONNX file. device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        engine: one of `engines.ENGINES`, or "auto" for the fastest one here with the same lanes.
         crop: (left, top, right, bottom) as shares of the image in [0, 1], in place of the
-        layout's own, for a camera that sees the road elsewhere. weights: only named in
-        `description`.
-        Raises DeviceError for a device that is not there, ValueError for a bad engine or crop.
+        layout's own, for a camera that sees the road elsewhere. threads: of the CPU that the
+        engine uses; 0 leaves it to the engine's library. weights: only named in `description`.
+        Raises DeviceError for a device that is not there, EngineError for an engine that can't run
+        here, ValueError for an unknown engine or a bad crop.
         """
         if crop is not None:
-            width, height = layout.image_size
-            left, top, right, bottom = crop
-            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-                raise ValueError(
-                    f"crop {tuple(crop)} is not (left, top, right, bottom) in shares of the image, "
-                    "0 <= left < right <= 1 and 0 <= top < bottom <= 1"
-                )
-            layout = dataclasses.replace(
-                layout,
-                crop=(
-                    round(left * width),
-                    round(top * height),
-                    round(right * width),
-                    round(bottom * height),
-                ),
-            )
+            layout = _with_crop(layout, crop)
         self.layout = layout
         self.thresholds = layout.decoding
         self._device = find_device(device)
-        network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._forward = make_engine(engine, network)
+        job = Job(network, layout, self._device, threads)
+        check_engine(engine)
+        why = "asked for"
+        if engine == AUTO:
+            engine, why = choose(job, lambda name: self._finder(job, name))
+        self._forward = make_engine(engine, job)
         self._preprocess = Preprocessor(layout, self._device)
         self._peaks = RowPeaks(layout, self._device)
+        self._numbers: Callable[..., Tensor] = self._reduced
+        if ENGINES[engine].captures:
+            self._numbers = Captured(self._reduced)
         self.description: dict[str, Any] = {
             "weights": str(weights) if weights else "",
-            "device": self._device_name(),
+            "device": device_name(self._device),
             "engine": engine,
-            "parameters": sum(p.numel() for p in network.parameters()),
+            "engine_reason": why,
             "input_size": layout.input_size,
             "layout": layout.name,
         }
+        if isinstance(network, nn.Module):
+            self.description["parameters"] = sum(p.numel() for p in network.parameters())
 
     @classmethod
     def from_weights(
@@ -108,17 +109,32 @@ class LaneDetector:
         path: str | Path | None = None,
         *,
         device: str = "auto",
-        engine: str = "eager",
+        engine: str = AUTO,
         crop: tuple[float, float, float, float] | None = None,
+        threads: int = 0,
     ) -> LaneDetector:
         """A detector from a weights file, the one shipped with the package if none is named.
 
+        path: safetensors, or ONNX of `lane_sad weights export onnx`.
         Raises WeightsError for a file that is missing or not right, else as the constructor.
         """
         path = Path(path) if path else default_weights_path()
         find_device(device)  # before the work of reading the file
-        network, layout, _ = load(path)
-        return cls(network, layout, device=device, engine=engine, crop=crop, weights=path)
+        check_engine(engine)
+        network: nn.Module | Path
+        if path.suffix == ".onnx":
+            network, layout = path, read_onnx(path)[0]
+        else:
+            network, layout, _ = load(path)
+        return cls(
+            network,
+            layout,
+            device=device,
+            engine=engine,
+            crop=crop,
+            threads=threads,
+            weights=path,
+        )
 
     def set_thresholds(self, *, existence: float | None = None, point: float | None = None) -> None:
         """Change thresholds, each in [0, 1], from the next frame on; None keeps one."""
@@ -159,18 +175,15 @@ class LaneDetector:
         if not frames:
             return []
         clock = _Clock(self._device)
-        inputs = self._preprocess(frames)
+        pixels = self._preprocess(frames)
         clock.mark("preprocess")
-        logits, existence_logits = self._forward(inputs)
+        logits, *existence_logits = (part for part in self._forward(pixels) if part is not None)
         clock.mark("network")
-        columns, scores = self._peaks(logits)
-        parts = [columns.flatten(1), scores.flatten(1)]
-        if existence_logits is not None:
-            parts.append(existence_logits.float().sigmoid())
-        numbers = torch.cat(parts, dim=1).cpu().numpy()  # all that leaves the device, at once
+        # All that leaves the device, at once.
+        numbers = self._numbers(logits, *existence_logits).cpu().numpy()
         maps = logits.argmax(dim=1).to(torch.uint8).cpu().numpy() if segmentation else None
         decoding = self.thresholds
-        slots, rows = columns.shape[1:]
+        slots, rows = len(self.layout.slots), len(self._peaks.rows)
         found = []
         for index, frame in enumerate(frames):
             column, score, existence = np.split(numbers[index], [slots * rows, 2 * slots * rows])
@@ -178,7 +191,7 @@ class LaneDetector:
                 lanes_from_peaks(
                     column.reshape(slots, rows),
                     score.reshape(slots, rows),
-                    existence if existence_logits is not None else None,
+                    existence if existence_logits else None,
                     self._peaks.rows,
                     self.layout,
                     decoding,
@@ -192,10 +205,37 @@ class LaneDetector:
             for index, lanes in enumerate(found)
         ]
 
-    def _device_name(self) -> str:
-        if self._device.type == "cuda":
-            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
-        return str(self._device)
+    @staticmethod
+    def _finder(job: Job, engine: str) -> Callable[[Frame], Lanes]:
+        """What finds the lanes of a frame with one engine."""
+        detector = LaneDetector(
+            job.network, job.layout, device=str(job.device), engine=engine, threads=job.threads
+        )
+        return lambda frame: detector.detect([frame])[0].lanes
+
+    def _reduced(self, logits: Tensor, *existence_logits: Tensor) -> Tensor:
+        """Columns, scores and existence probabilities of each image, one after the other."""
+        parts = [part.flatten(1) for part in self._peaks(logits)]
+        parts += [part.sigmoid() for part in existence_logits]
+        return torch.cat(parts, dim=1)
+
+
+def _with_crop(layout: LaneLayout, crop: tuple[float, float, float, float]) -> LaneLayout:
+    """The layout with a crop that is given in shares of the image."""
+    width, height = layout.image_size
+    left, top, right, bottom = crop
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            f"crop {tuple(crop)} is not (left, top, right, bottom) in shares of the image, "
+            "0 <= left < right <= 1 and 0 <= top < bottom <= 1"
+        )
+    box = (
+        round(left * width),
+        round(top * height),
+        round(right * width),
+        round(bottom * height),
+    )
+    return dataclasses.replace(layout, crop=box)
 
 
 def segmentation_to_image(

@@ -9,51 +9,56 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout
 
 
-class Normalise:
+class Normalise(nn.Module):
     """Colours as the network takes them: (pixels / 255 - mean) / std, per RGB channel."""
 
-    def __init__(self, layout: LaneLayout, device: torch.device) -> None:
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, layout: LaneLayout) -> None:
+        super().__init__()
         shape = (3, 1, 1)
-        self._mean = torch.tensor(layout.mean, device=device).view(shape) * 255.0
-        self._scale = 1.0 / (torch.tensor(layout.std, device=device).view(shape) * 255.0)
+        self.register_buffer("mean", torch.tensor(layout.mean).view(shape) * 255.0)
+        self.register_buffer("scale", 1.0 / (torch.tensor(layout.std).view(shape) * 255.0))
 
-    def __call__(self, pixels: Tensor, out: Tensor) -> Tensor:
-        """Write the normalised `pixels` to `out` and return it.
-
-        pixels: ...×3×H×W RGB (or one grey channel), 0 to 255, of any number type; out: ...×3×H×W
-        float32, in the memory format that is wanted.
-        """
-        return torch.sub(pixels, self._mean, out=out).mul_(self._scale)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Of ...×3×H×W RGB, 0 to 255, of any number type: float32 in the same memory format."""
+        return (pixels - self.mean) * self.scale
 
 
 class Preprocessor:
-    """Crop, resize (bilinear, antialiased) and normalise, on the device."""
+    """Crop and resize (bilinear, antialiased), on the device."""
 
     def __init__(self, layout: LaneLayout, device: torch.device) -> None:
         self.layout = layout
         self.device = device
-        self._normalise = Normalise(layout, device)
+        self._batch = torch.empty(0)
 
     def __call__(self, frames: Sequence[Frame]) -> Tensor:
-        """B×3×H×W float32 RGB in channels-last memory, of the layout's input size."""
+        """Pixels, uint8 B×3×H×W RGB in channels-last memory, of the layout's input size.
+
+        The next call overwrites them.
+        """
         width, height = self.layout.input_size
-        batch = torch.empty(
-            (len(frames), 3, height, width),
-            device=self.device,
-            memory_format=torch.channels_last,
-        )
-        for target, frame in zip(batch, frames, strict=True):
-            self._normalise(self._resized(frame), out=target)
-        return batch
+        if len(self._batch) != len(frames):
+            self._batch = torch.empty(
+                (len(frames), 3, height, width),
+                dtype=torch.uint8,
+                device=self.device,
+                memory_format=torch.channels_last,
+            )
+        for target, frame in zip(self._batch, frames, strict=True):
+            target.copy_(self._resized(frame))
+        return self._batch
 
     def _resized(self, frame: Frame) -> Tensor:
-        """C×H×W RGB or one grey channel, 0 to 255."""
+        """uint8 3×H×W RGB or one grey channel."""
         left, top, right, bottom = self.layout.crop_of(frame.size)
         view = frame.pixels[top:bottom, left:right]
         if any(stride < 0 for stride in view.strides):
@@ -61,13 +66,18 @@ class Preprocessor:
         pixels = _shared(view).to(self.device, non_blocking=True)
         if pixels.ndim == 2:
             pixels = pixels[..., None]
-        if self.device.type != "cpu":
-            pixels = pixels.float()  # the 8-bit kernel exists for the CPU only
-        width, height = self.layout.input_size
-        resized = F.interpolate(
-            pixels.permute(2, 0, 1)[None], (height, width), mode="bilinear", antialias=True
-        )[0]
+        size = self.layout.input_size[::-1]
+        resized = _resize(pixels.permute(2, 0, 1)[None], size)[0]
         return resized.flip(0) if frame.order == "bgr" and len(resized) == 3 else resized
+
+
+def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 B×C×H×W at another (height, width)."""
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, size, mode="bilinear", antialias=True)
+    # The 8-bit kernel exists for the CPU only; it rounds too.
+    resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _shared(view: NDArray[np.uint8]) -> Tensor:

@@ -105,11 +105,36 @@ def asymmetric(channels: int) -> list[nn.Conv2d]:
     ]
 
 
+def winners(features: Tensor, pooled: Tensor) -> Tensor:
+    """Which corner of each 2×2 window of B×C×H×W its maximum is from, boolean B×C×4×H/2×W/2.
+
+    Corners go row by row. Of several the first wins, as in PyTorch's max pooling with indices.
+    """
+    found = []
+    free = torch.ones_like(pooled, dtype=torch.bool)
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        found.append((features[..., row::2, column::2] == pooled) & free)
+        free = free & ~found[-1]
+    return torch.stack(found, dim=2)
+
+
+def unpool(features: Tensor, places: Tensor) -> Tensor:
+    """Max unpooling of B×C×H×W to twice the size; places: of `Downsampling`."""
+    if places.dtype != torch.bool:
+        return F.max_unpool2d(features, places, [2, 2])
+    corners = torch.where(places, features[:, :, None], 0.0)
+    return F.pixel_shuffle(corners.flatten(1, 2), 2)
+
+
 class Downsampling(nn.Module):
     """Halves the resolution by max pooling plus a strided bottleneck branch.
 
-    Returns the features and the pooling indices that the matching `Upsampling` puts back.
+    Returns the features and the places of the maxima, where the matching `Upsampling` puts
+    features back: PyTorch's indices, or `winners` where `without_indices` is set. Both give the
+    same numbers. Indices are faster in PyTorch; other programs can't run them, or slowly.
     """
+
+    without_indices = False
 
     def __init__(
         self, channels_in: int, channels: int, dropout: float, activate_branch: bool
@@ -125,9 +150,13 @@ class Downsampling(nn.Module):
         self.missing_channels = channels - channels_in
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        pooled, indices = F.max_pool2d(features, 2, stride=2, return_indices=True)
+        if self.without_indices:
+            pooled = F.max_pool2d(features, 2, stride=2)
+            places = winners(features, pooled)
+        else:
+            pooled, places = F.max_pool2d(features, 2, stride=2, return_indices=True)
         padded = F.pad(pooled, (0, 0, 0, 0, 0, self.missing_channels))
-        return self.activation(padded + self.branch(features)), indices
+        return self.activation(padded + self.branch(features)), places
 
 
 class Upsampling(nn.Module):
@@ -146,8 +175,8 @@ class Upsampling(nn.Module):
         self.branch = _branch(convs, channels, nn.ReLU, dropout, activate_branch)
         self.activation = nn.ReLU()
 
-    def forward(self, features: Tensor, indices: Tensor) -> Tensor:
-        unpooled = F.max_unpool2d(self.shortcut(features), indices, [2, 2])
+    def forward(self, features: Tensor, places: Tensor) -> Tensor:
+        unpooled = unpool(self.shortcut(features), places)
         return self.activation(unpooled + self.branch(features))
 
 
@@ -221,11 +250,11 @@ class ENetSAD(LaneNetwork):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         self.check_size(images)
-        features, indices1 = self.down1(self.initial(images))
-        features, indices2 = self.down2(self.encoder1(features))
+        features, places1 = self.down1(self.initial(images))
+        features, places2 = self.down2(self.encoder1(features))
         features3 = self.encoder3(self.encoder2(features))
         features4 = self.encoder4(features3)
-        features = self.up2(torch.cat((features3, features4), dim=1), indices2)
-        features = self.up1(self.decoder2(features), indices1)
+        features = self.up2(torch.cat((features3, features4), dim=1), places2)
+        features = self.up1(self.decoder2(features), places1)
         segmentation = self.classify(self.decoder1(features))
         return segmentation, self.existence(features4) if self.existence is not None else None

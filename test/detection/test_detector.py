@@ -163,7 +163,7 @@ def test_thresholds_change_at_run_time(known: LaneDetector) -> None:
     assert not known.detect([frame])[0].lanes.present
     known.set_thresholds(existence=0.5)
     assert len(known.detect([frame])[0].lanes.present) == 3
-    with pytest.raises(ValueError, match="point_threshold must lie in"):
+    with pytest.raises(ValueError, match="point_threshold must be"):
         known.set_thresholds(point=1.5)
 
 
@@ -246,7 +246,7 @@ def test_device_that_is_not_there(make_weights: Callable[..., Path], device: str
 
 
 def test_unknown_engine(make_weights: Callable[..., Path]) -> None:
-    with pytest.raises(ValueError, match="engine 'warp' is not one of eager, compiled"):
+    with pytest.raises(ValueError, match="engine 'warp' is not one of auto, eager, compiled"):
         LaneDetector.from_weights(make_weights(), device="cpu", engine="warp")
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lane_sad_ros.names import AUTO, engines_text
 from lane_sad_ros.parameters import one_of, parameter
 from lane_sad_ros.road.parameters import RoadParameters
 
@@ -71,9 +72,7 @@ class DetectorParameters(RoadParameters):
         "auto",
         "Where the network runs: auto, cpu, cuda or cuda:N. auto takes a GPU if there is one.",
     )
-    engine: str = parameter(
-        "eager", "How the network runs, see lane_sad_ros.detection. eager works everywhere."
-    )
+    engine: str = parameter(AUTO, f"How the network runs. {engines_text()}.")
     crop: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 0.0),
         "Part of the image that the network sees: left, top, right, bottom as fractions of the "

@@ -1,17 +1,8 @@
-"""Ways to run the network on a device.
-
-To add one: write a function that makes a `Forward` from a network on its device, and name it in
-`ENGINES`. Everything before and after the network is the same for all engines.
-"""
+"""The devices a network can run on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
-
-Forward = Callable[[Tensor], tuple[Tensor, "Tensor | None"]]
 
 
 class DeviceError(ValueError):
@@ -43,21 +34,8 @@ def find_device(name: str) -> torch.device:
     )
 
 
-def _eager(network: nn.Module) -> Forward:
-    return network
-
-
-def _compiled(network: nn.Module) -> Forward:
-    """torch.compile: faster, after a first call that takes about half a minute."""
-    forward: Forward = torch.compile(network, dynamic=False)
-    return forward
-
-
-ENGINES: dict[str, Callable[[nn.Module], Forward]] = {"eager": _eager, "compiled": _compiled}
-
-
-def make_engine(name: str, network: nn.Module) -> Forward:
-    """The engine of that name for a network that is on its device and in evaluation mode."""
-    if name not in ENGINES:
-        raise ValueError(f"engine {name!r} is not one of {', '.join(ENGINES)}")
-    return ENGINES[name](network)
+def device_name(device: torch.device) -> str:
+    """The device with its card's name, for people."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)

@@ -1,0 +1,91 @@
+"""Ways to run the network on a device.
+
+To add one: write what makes a `Forward` of a `Job`, name it in `ENGINES`, and give it a line of
+help in `names.ENGINES`. Everything before and after the network is the same for all engines.
+"""
+
+from __future__ import annotations
+
+from lane_sad_ros.detection.engines import cuda, onnx, openvino, pytorch
+from lane_sad_ros.detection.engines.base import Engine, EngineError, Forward, Job
+from lane_sad_ros.names import AUTO
+
+__all__ = ["AUTO", "ENGINES", "EngineError", "Forward", "Job", "check_engine", "make_engine"]
+
+_FP32, _HALF = 0.5, 1.0  # pixels that lanes may be away from eager's
+
+ENGINES: dict[str, Engine] = {
+    "eager": Engine(
+        pytorch.eager,
+        devices=("cpu", "cuda", "mps"),
+        bound=_FP32,
+    ),
+    "compiled": Engine(
+        pytorch.Compiled,
+        devices=("cpu",),
+        works=pytorch.has_compiler,
+        lacks="needs a C++ compiler and PyTorch 2.6; install g++",
+    ),
+    "openvino": Engine(
+        openvino.fp32,
+        devices=("cpu",),
+        needs=("openvino",),
+        extra="openvino",
+        bound=_FP32,
+        onnx=True,
+    ),
+    "openvino-bf16": Engine(
+        openvino.bf16,
+        devices=("cpu",),
+        needs=("openvino",),
+        extra="openvino",
+        works=openvino.has_bf16,
+        lacks="needs a CPU with bfloat16 instructions; use openvino",
+        bound=_HALF,
+        onnx=True,
+    ),
+    "onnx": Engine(
+        onnx.OnnxRuntime,
+        devices=("cpu", "cuda"),
+        needs=("onnxruntime", "onnx", "onnxscript"),
+        extra="onnx",
+        works=onnx.runs_on,
+        lacks="needs the ONNX Runtime for CUDA; install onnxruntime-gpu in place of onnxruntime",
+        bound=_FP32,
+        onnx=True,
+    ),
+    "cudagraph": Engine(
+        cuda.fp16,
+        devices=("cuda",),
+        bound=_HALF,
+        captures=True,
+    ),
+    "cudagraph-bf16": Engine(
+        cuda.bf16,
+        devices=("cuda",),
+        bound=_HALF,
+        captures=True,
+    ),
+    "tensorrt": Engine(
+        cuda.TensorRT,
+        devices=("cuda",),
+        needs=("torch_tensorrt",),
+        extra="tensorrt",
+        captures=True,
+    ),
+}
+
+
+def check_engine(name: str) -> None:
+    """Raises ValueError for a name that is neither an engine's nor `auto`."""
+    if name != AUTO and name not in ENGINES:
+        raise ValueError(f"engine {name!r} is not one of {', '.join([AUTO, *ENGINES])}")
+
+
+def make_engine(name: str, job: Job) -> Forward:
+    """The engine of that name. Raises EngineError where it can't run the job."""
+    check_engine(name)
+    fault = ENGINES[name].fault(job)
+    if fault:
+        raise EngineError(f"engine {name} {fault}")
+    return ENGINES[name].make(job)

@@ -1,0 +1,115 @@
+"""OpenVINO: the fastest on CPUs of Intel and AMD."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lane_sad_ros.detection.engines import cache
+from lane_sad_ros.detection.engines.base import Job
+from lane_sad_ros.network.deploy import deployable
+
+
+class OpenVino:
+    """A compiled model for each batch size, kept on disk, on the CPU.
+
+    precision: "f32" or "bf16". The network's int8 layers stay int8.
+    """
+
+    def __init__(self, job: Job, precision: str) -> None:
+        import openvino
+
+        self._job = job
+        self._core = openvino.Core()
+        self._settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            **({"INFERENCE_NUM_THREADS": job.threads} if job.threads else {}),
+        }
+        self._key = (f"openvino {openvino.get_version()}", precision)
+        self._by_batch: dict[int, Any] = {}
+
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        batch = len(pixels)
+        if batch not in self._by_batch:
+            self._by_batch[batch] = self._compiled(batch).create_infer_request()
+        # OpenVINO reads and writes the memory that is there: no copies.
+        found = self._by_batch[batch].infer(
+            [pixels.permute(0, 2, 3, 1).numpy()], share_inputs=True, share_outputs=True
+        )
+        segmentation, *existence = (torch.from_numpy(found[index]) for index in range(len(found)))
+        return segmentation, existence[0] if existence else None
+
+    def _compiled(self, batch: int) -> Any:
+        key = cache.key(self._job, *self._key, str(batch))
+        kept = cache.find(key, ".blob")
+        if kept is not None:
+            with contextlib.suppress(RuntimeError):
+                return self._core.import_model(kept.read_bytes(), "CPU", self._settings)
+        compiled = self._core.compile_model(convert(self._job, batch), "CPU", self._settings)
+        blob = io.BytesIO()
+        compiled.export_model(blob)
+        cache.keep(key, ".blob", blob.getvalue())
+        return compiled
+
+
+def convert(job: Job, batch: int) -> Any:
+    """The OpenVINO model of a job's network, from uint8 B×H×W×3 RGB; batch: -1 for any."""
+    import openvino
+    from openvino.preprocess import PrePostProcessor
+
+    width, height = job.layout.input_size
+    model = _converted(job.network, job.layout.input_size).clone()
+    model.reshape([batch, 3, height, width])
+    steps = PrePostProcessor(model)
+    pixels = steps.input()
+    pixels.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    pixels.model().set_layout(openvino.Layout("NCHW"))
+    pixels.preprocess().convert_element_type(openvino.Type.f32).mean(
+        [255.0 * value for value in job.layout.mean]
+    ).scale([255.0 * value for value in job.layout.std])
+    return steps.build()
+
+
+@functools.lru_cache(maxsize=1)  # for all batch sizes and both precisions
+def _converted(network: torch.nn.Module | Path, input_size: tuple[int, int]) -> Any:
+    import openvino
+
+    if isinstance(network, Path):
+        return openvino.convert_model(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the check of the images' size is not converted
+        example = torch.zeros(1, 3, *input_size[::-1])
+        traced = torch.jit.trace(_Tensors(network).eval(), example, check_trace=False)
+        # A frozen one is converted four times as fast as the module.
+        return openvino.convert_model(torch.jit.freeze(traced), example_input=example)
+
+
+class _Tensors(torch.nn.Module):
+    """A network that gives no None in place of what it has no head for."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = deployable(network)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part for part in self.network(images) if part is not None)
+
+
+def has_bf16(_: torch.device) -> bool:
+    """Whether the CPU computes with bfloat16."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+fp32: Any = partial(OpenVino, precision="f32")
+bf16: Any = partial(OpenVino, precision="bf16")

@@ -1,0 +1,206 @@
+"""Engines: the same lanes as eager, what is kept on disk, and how auto chooses."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lane_sad_ros import names
+from lane_sad_ros.detection import LaneDetector
+from lane_sad_ros.detection.agreement import Agreement
+from lane_sad_ros.detection.engines import ENGINES, EngineError, Job, make_engine
+from lane_sad_ros.detection.engines.cache import find, keep, key
+from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.network.weights import load
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lane_sad_ros"
+
+
+@pytest.fixture
+def job(make_weights: Callable[..., Path]) -> Job:
+    network, layout, _ = load(make_weights())
+    return Job(network, layout, CPU)
+
+
+def usable(name: str, job: Job) -> None:
+    """Skips the test where the engine can't run."""
+    fault = ENGINES[name].fault(job)
+    if fault:
+        pytest.skip(f"{name} {fault}")
+    if name == "compiled" and not os.environ.get("LANE_SAD_SLOW"):
+        pytest.skip("compiling takes minutes; set LANE_SAD_SLOW=1")
+
+
+def pixels(batch: int, job: Job) -> torch.Tensor:
+    width, height = job.layout.input_size
+    generator = torch.Generator().manual_seed(batch)
+    shape = (batch, height, width, 3)
+    made = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return made.permute(0, 3, 1, 2)
+
+
+def test_every_engine_has_a_line_of_help() -> None:
+    assert list(names.ENGINES) == [names.AUTO, *ENGINES]
+
+
+@pytest.mark.filterwarnings("ignore")  # of the libraries about themselves
+@pytest.mark.parametrize("name", [name for name in ENGINES if name != "eager"])
+def test_engines_give_what_eager_gives(name, make_weights, cache) -> None:
+    network, layout, _ = load(make_weights(existence=name != "openvino", shared_encoder=True))
+    device = torch.device("cpu" if "cpu" in ENGINES[name].devices else "cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    job = Job(network, layout, device, threads=1)
+    usable(name, job)
+    eager, engine = make_engine("eager", Job(network, layout, CPU)), make_engine(name, job)
+    tolerance = 0.1 if ENGINES[name].bound > 0.5 else 1e-3
+    for batch in (1, 2, 1):
+        given = pixels(batch, job)
+        with torch.inference_mode():
+            expected, found = eager(given), engine(given.to(device))
+        for one, other in zip(expected, found, strict=True):
+            assert (one is None) == (other is None)
+            if one is not None:
+                torch.testing.assert_close(other.cpu(), one, atol=tolerance, rtol=0)
+
+
+def test_what_is_not_installed_is_said(job, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(EngineError, match=r"openvino needs openvino; .*lane_sad_ros\[openvino\]"):
+        make_engine("openvino", job)
+    with pytest.raises(EngineError, match="cudagraph runs on cuda only, not on cpu"):
+        make_engine("cudagraph", job)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_converted_networks_are_kept_and_made_again_when_damaged(job, cache) -> None:
+    usable("openvino", job)
+    given = pixels(1, job)
+    expected = make_engine("openvino", job)(given)[0].clone()
+    (kept,) = cache.glob("*.blob")
+    made = kept.stat().st_mtime_ns
+    torch.testing.assert_close(make_engine("openvino", job)(given)[0], expected)
+    assert kept.stat().st_mtime_ns == made
+    kept.write_bytes(kept.read_bytes()[:1000])
+    torch.testing.assert_close(make_engine("openvino", job)(given)[0], expected)
+    (kept,) = cache.glob("*.blob")
+    assert kept.stat().st_size > 1000
+
+
+def test_the_cache_keeps_apart_what_differs(make_weights, cache) -> None:
+    jobs = [Job(*load(make_weights(seed=seed))[:2], CPU) for seed in (0, 0, 1)]
+    keys = [key(job, "engine") for job in jobs]
+    assert keys[0] == keys[1] != keys[2]
+    assert key(jobs[0], "engine", "2") != keys[0]
+    keep(keys[0], ".bin", b"zero")
+    keep(keys[2], ".bin", b"one")
+    kept = [find(name, ".bin") for name in keys]
+    assert [path and path.read_bytes() for path in kept] == [b"zero", b"zero", b"one"]
+    assert find(keys[0], ".xml") is None
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(cache) -> None:
+    cache.parent.mkdir()
+    cache.write_text("a file where the folder would be")
+    keep("key", ".bin", b"content")
+    assert find("key", ".bin") is None
+
+
+# --- auto
+
+
+@pytest.fixture
+def auto(make_weights, tiny_layout, cache, monkeypatch) -> Callable[[], LaneDetector]:
+    """Makes a detector with engine auto, of eager and OpenVINO, that finds all lanes always."""
+    monkeypatch.delenv("LANE_SAD_ENGINE")
+    monkeypatch.delitem(ENGINES, "openvino-bf16")
+    monkeypatch.delitem(ENGINES, "onnx")
+    decoding = dataclasses.replace(
+        tiny_layout.decoding, existence_threshold=0.0, point_threshold=0.0
+    )
+    path = make_weights(layout=dataclasses.replace(tiny_layout, decoding=decoding))
+    return lambda: LaneDetector.from_weights(path, device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_auto_takes_one_that_runs_and_remembers_it(auto, cache) -> None:
+    first = auto().description
+    again = auto().description
+    assert again["engine"] == first["engine"]
+    for choice in cache.glob("*.json"):
+        assert json.loads(choice.read_bytes())[0] == first["engine"]
+        assert again["engine_reason"] == f"{first['engine_reason']}, measured before"
+        choice.write_text("{")
+    assert auto().description["engine"] in ("eager", "openvino")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("raises", "openvino fails: no such instruction"), ("left", "openvino gives other lanes")],
+)
+def test_auto_leaves_out_engines_that_fail_or_give_other_lanes(
+    auto, monkeypatch, fault, words
+) -> None:
+    def make(job: Job):
+        if fault == "raises":
+            raise RuntimeError("no such instruction")
+        forward = make_engine("eager", job)
+
+        def to_the_left(given: torch.Tensor):
+            maps, existence = forward(given)
+            maps[:, 1:, :, :4] += 20.0
+            return maps, existence
+
+        return to_the_left
+
+    engine = dataclasses.replace(ENGINES["openvino"], make=make, needs=())
+    monkeypatch.setitem(ENGINES, "openvino", engine)
+    found = auto().description
+    assert found["engine"] == "eager"
+    assert words in found["engine_reason"]
+
+
+def test_the_environment_names_the_engine_that_auto_takes(auto, monkeypatch) -> None:
+    monkeypatch.setenv("LANE_SAD_ENGINE", "eager")
+    assert auto().description["engine_reason"] == "named by LANE_SAD_ENGINE"
+    monkeypatch.setenv("LANE_SAD_ENGINE", "steam")
+    with pytest.raises(ValueError, match="'steam' is not one of auto, eager"):
+        auto()
+
+
+# --- agreement
+
+
+def lanes_of(*columns: float | None) -> Lanes:
+    rows = np.arange(100, 50, -10, dtype=np.float32)
+    lanes = []
+    for slot, column in enumerate(columns):
+        exists = column is not None
+        points = np.column_stack([np.full(5, column or 0), rows, np.ones(5)]).astype(np.float32)
+        lanes.append(Lane(slot, exists, 1.0, points if exists else points[:0]))
+    return Lanes((200, 100), tuple(lanes))
+
+
+def test_agreement_counts_flags_and_measures_points() -> None:
+    agreement = Agreement()
+    assert agreement.within(0.0)
+    agreement.add(lanes_of(10, 50, None, None), lanes_of(10.25, 50, None, None))
+    assert agreement.flags == 1.0
+    assert agreement.pixels() == pytest.approx(0.25)
+    assert agreement.within(0.5)
+    assert not agreement.within(0.2)
+    agreement.add(lanes_of(10, None, None, None), lanes_of(10, None, 7, None))
+    assert agreement.flags == 7 / 8
+    assert not agreement.within(0.5)
