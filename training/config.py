@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import typing
@@ -38,10 +39,11 @@ def paper_paths(arch: str) -> tuple[tuple[str, str], ...]:
 class Source:
     """A data set, see docs/datasets.md.
 
-    path: label file, list or folder. kind: tusimple, culane, bdd100k, negatives or lanes.
+    path: label file, list or folder. kind: tusimple, culane, bdd100k, negatives, lanes or packed.
     split: train, val or test, of an official data set in the folder `path`.
     root: folder that image paths start at. share: of the training samples, relative to the others'.
     labels: of kind "lanes", what of the file is taken and what its lines say.
+    licence: the terms that the set is given under, which packed sets and weights carry along.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Source:
     root: Path | None = None
     share: float = 1.0
     labels: Labels | None = None
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -265,6 +268,9 @@ def plain(config: Config) -> dict[str, Any]:
 def differing(config: Config, values: Mapping[str, Any]) -> list[str]:
     """The names of the settings in which a configuration is not that of some `plain` values."""
     here = plain(config)
+    # Settings that were not there yet when the values were written have their defaults.
+    with contextlib.suppress(ValueError):
+        values = plain(_build(Config, dict(values), "values"))
     return sorted(key for key in here.keys() | values.keys() if here.get(key) != values.get(key))
 
 

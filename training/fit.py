@@ -165,7 +165,13 @@ class _Run:
         settings = plain(config)
         return {
             "data": [
-                {"kind": s.kind, "labels": s.path.name, "images": len(d), "share": s.share}
+                {
+                    "kind": s.kind,
+                    "labels": s.path.name,
+                    "images": len(d),
+                    "share": s.share,
+                    "licence": s.licence,
+                }
                 for s, d in zip(config.data, self.samples.sets, strict=True)
             ],
             "steps": self.step,

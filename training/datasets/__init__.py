@@ -10,12 +10,13 @@ from .bdd100k import BDD100K
 from .culane import CULane
 from .images import LabelledDataset, LabelledImage, Reading
 from .negatives import Negatives
+from .packed import Packed
 from .polylines import Labels, PolylineImages
 from .tusimple import TuSimple
 
 __all__ = ["KINDS", "LabelledDataset", "LabelledImage", "Reading", "open_dataset"]
 
-KINDS = ("tusimple", "culane", "bdd100k", "lanes", "negatives")
+KINDS = ("tusimple", "culane", "bdd100k", "lanes", "negatives", "packed")
 SPLITS = ("train", "val", "test")
 
 
@@ -30,8 +31,8 @@ def open_dataset(
 ) -> LabelledDataset:
     """The data set of a kind at a path.
 
-    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k", "lanes" or
-    "negatives".
+    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k", "lanes",
+    "negatives" or "packed".
     path: the label file, list or folder of labels; with `split`, the folder of the official data
     set.
     root: the folder that image paths start at, by default as the data set's layout has it.
@@ -41,10 +42,12 @@ def open_dataset(
     """
     if kind not in KINDS:
         raise ValueError(f"no data set of kind {kind!r}; known are {', '.join(KINDS)}")
-    if kind in ("lanes", "negatives") and split is not None:
+    if kind in ("lanes", "negatives", "packed") and split is not None:
         raise ValueError(f"{path}: {kind} have no split; leave split out")
     if kind == "lanes":
         return PolylineImages(path, root, reading, labels)
+    if kind == "packed":
+        return Packed(path, reading)
     if kind == "negatives":
         return Negatives(path, root, reading)
     if split is None:

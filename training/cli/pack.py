@@ -1,0 +1,71 @@
+"""`python -m training pack`: the data sets of a configuration in few flat files."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..config import Config, Source, plain, read_config
+from .fit import add_overrides
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to a parser's `commands`."""
+    parser = commands.add_parser(
+        "pack",
+        help="put the data sets of a configuration into few flat files",
+        description="Writes each set that a configuration trains on, at the size that it is read "
+        "at, to a folder of kind packed below OUT, and OUT/config.yaml, the same configuration "
+        "with these sets. Begun again, it goes on where it was.",
+    )
+    parser.add_argument("config", type=Path, help="YAML file, see training/configs")
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder to fill")
+    add_overrides(parser)
+    parser.add_argument(
+        "--width", type=int, help="of the images, instead of the one they are read at"
+    )
+    parser.add_argument("--quality", type=int, default=85, help="of the JPEGs (%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="only say how large it gets")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    import yaml
+    from tqdm import tqdm
+
+    from lane_sad_ros.files import replacing
+
+    from ..augmentation import source_layout
+    from ..datasets import Reading
+    from ..datasets.packed import Origin, bytes_needed, pack, size_of
+
+    if not 1 <= options.quality <= 100:
+        raise ValueError(f"--quality lies from 1 to 100, not {options.quality}")
+    config: Config = read_config(options.config, options.overrides)
+    reading = Reading.for_layout(source_layout(config.lane_layout(), config.augmentation), 0)
+    if options.width is not None:
+        reading = dataclasses.replace(reading, max_width=options.width)
+    sets = [source.open(reading) for source in config.data]
+    needed = 0
+    for dataset in sets:
+        size = bytes_needed(dataset, options.quality)
+        needed += size
+        print(f"{dataset.description}: about {size / 1e6:.1f} MB")
+    print(f"about {needed / 1e6:.1f} MB in all -> {options.output}")
+    if options.dry_run:
+        return
+    packed = []
+    bar = tqdm(total=sum(map(len, sets)), unit="image")
+    for number, (source, dataset) in enumerate(zip(config.data, sets, strict=True)):
+        folder = options.output / f"{number:02d}_{source.name}"
+        origin = Origin(dataset.description, source.licence, reading.max_width, options.quality)
+        pack(dataset, folder, origin, bar.update)
+        packed.append(Source(folder, "packed", share=source.share, licence=source.licence))
+    bar.close()
+    changed = dataclasses.replace(config, data=tuple(packed))
+    with replacing(options.output / "config.yaml") as partial:
+        partial.write_text(yaml.safe_dump(plain(changed), sort_keys=False), encoding="utf-8")
+    written = sum(size_of(source.path) for source in packed)
+    print(f"{written / 1e6:.1f} MB written; train with {options.output / 'config.yaml'}")
