@@ -79,7 +79,7 @@ def collect(
         elif kind == "doubtful":
             _lay_out(look, folder / "doubtful", number)
         if counts[kind] <= _SHOWN:
-            shown[kind].append(_picture(look))
+            shown[kind].append(_picture(look, number))
     if not kept:
         raise ValueError(
             f"{source.path}: the weights are sure of no frame; correct those in "
@@ -120,9 +120,10 @@ def _lay_out(look: Look, folder: Path, number: int) -> None:
     write_annotation(folder / f"{number:06d}.json", name, look.lanes.image_size, lanes)
 
 
-def _picture(look: Look) -> Picture:
+def _picture(look: Look, number: int) -> Picture:
     image = draw_lanes(backdrop(look.frame.image, look.lanes.image_size), look.lanes)
-    return Picture.of(image, f"{look.frame.name}: {look.doubt or 'kept'}")
+    why = f": {look.doubt}" if look.doubt else ""
+    return Picture.of(image, f"{number:06d}.jpg ({look.frame.name}){why}")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def collected(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert found.doubtful == len(list((output / "doubtful").glob("*.json")))
     page = (output / "review.html").read_text()
     assert page.count("data:image/jpeg") == 14
+    assert all(image.name in page for image in (output / "images").iterdir())  # for struck.txt
     return output
 
 
