@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 BASE_FRAME = "base_link"
 """The vehicle frame, unless another one is named."""
 
@@ -56,3 +58,9 @@ def engines_text() -> str:
 def camera_info_topic(image_topic: str) -> str:
     """The topic beside the images, raw or compressed, where ROS has their camera_info."""
     return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+
+
+def is_rectified(image_topic: str) -> bool:
+    """Whether images are free of the lens's distortion by the name of their topic: image_rect."""
+    name = image_topic.removesuffix("/compressed").rpartition("/")[2]
+    return re.search("(?<![a-z])rect", name) is not None

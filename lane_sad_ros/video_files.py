@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,12 +16,56 @@ from lane_sad_ros.image_files import Image
 VIDEO_ENDINGS = (".mp4", ".mkv", ".avi")
 """What a video that is written may end in."""
 
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
+"""What a video that is read may end in."""
+
+_COUNTING = (rb"....(ftyp|moov|mdat|free|skip|wide)", rb"RIFF....AVI ")
+_TIMING = (
+    rb"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    rb"\x47.{187}\x47",  # transport streams
+    rb"\0\0\x01[\xb3\xba]",  # MPEG 1 and 2
+    rb"\x30\x26\xb2\x75",  # Windows media
+)
+_PICTURES = rb"....ftyp(hei|hev|mif1|msf1|avi[fs])"
+_HELD = 10.0  # seconds that a frame of a variable rate is shown for at most
+
+
+def counts_frames(path: str | os.PathLike[str]) -> bool | None:
+    """Whether a video's container tells how many frames it holds, and not how long it lasts.
+
+    None where its first bytes are those of no container of videos that is read here.
+    """
+    with open(path, "rb") as file:
+        head = file.read(256)
+    if re.match(_PICTURES, head, re.DOTALL):
+        return None
+    for kinds, counts in ((_COUNTING, True), (_TIMING, False)):
+        if any(re.match(kind, head, re.DOTALL) for kind in kinds):
+            return counts
+    return None
+
+
+def is_cut_matroska(path: str | os.PathLike[str]) -> bool:
+    """Whether a Matroska or WebM file ends before its one segment, which says how long it is."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    at = head.find(b"\x18\x53\x80\x67") + 4  # the segment, behind a short header
+    if not head.startswith(b"\x1a\x45\xdf\xa3") or at < 5 or at >= len(head) or not head[at]:
+        return False
+    width = 9 - head[at].bit_length()  # of the number of bytes; its highest bit says so
+    length = int.from_bytes(head[at : at + width], "big") - (1 << 7 * width)
+    return length < (1 << 7 * width) - 1 and at + width + length > size  # all ones: not known
+
 
 @contextmanager
 def writing_video(
     path: str | os.PathLike[str], rate: float, *, for_browsers: bool = False
-) -> Iterator[Callable[[Image], None]]:
-    """Gives a function that adds H×W×3 BGR frames to a video of `rate` Hz.
+) -> Iterator[Callable[..., None]]:
+    """Gives a function that adds a H×W×3 BGR frame to a video of `rate` Hz.
+
+    It may be given a second argument, the time of the frame in seconds from the first: the frame
+    before is then shown up to it, so that a drive of variable rate lasts as long as it did.
 
     The first frame sets the size; others are scaled to it. The codec is MPEG-4 part 2, which
     players know (VLC, mpv, QuickTime, ffmpeg) but browsers do not. for_browsers: VP9 instead, the
@@ -31,9 +76,10 @@ def writing_video(
     with replacing(path) as partial:
         writer = cv2.VideoWriter()
         size, count = (0, 0), 0
+        shown: Image = np.zeros((0, 0, 3), np.uint8)
 
-        def add(image: Image) -> None:
-            nonlocal size, count
+        def add(image: Image, at: float | None = None) -> None:
+            nonlocal size, count, shown
             if not writer.isOpened():
                 size = image.shape[1], image.shape[0]
                 code = cv2.VideoWriter.fourcc(*codec)
@@ -41,8 +87,11 @@ def writing_video(
                     raise OSError(f"{path}: OpenCV cannot write a video of {codec} here")
             if (image.shape[1], image.shape[0]) != size:
                 image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            writer.write(image)
-            count += 1
+            gap = 0 if at is None or not count else round(at * rate) - count
+            for picture in [*[shown] * min(gap, round(_HELD * rate)), image]:
+                writer.write(picture)
+                count += 1
+            shown = image
 
         try:
             yield add

@@ -17,6 +17,7 @@ from lane_sad_ros.files import write_text
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.image_files import is_image_name, write_image
 from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.names import is_rectified
 from lane_sad_ros.pictures.calibrated import calibration_words, draw_fit
 from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
 from lane_sad_ros.recordings.sources import FrameSource, open_frames
@@ -164,7 +165,7 @@ def _detect(
             continue
         size = frame.image.shape[1], frame.image.shape[0]
         if camera is None:
-            camera = _camera(options, info, size)
+            camera = _camera(options, source, info, size)
         if size != (camera.width, camera.height):
             raise CommandError(
                 f"{source.path}: {frame.name} is {size[0]}x{size[1]}, the frames before "
@@ -177,10 +178,13 @@ def _detect(
     return found, camera
 
 
-def _camera(options: argparse.Namespace, info: Any | None, size: tuple[int, int]) -> CameraModel:
+def _camera(
+    options: argparse.Namespace, source: FrameSource, info: Any | None, size: tuple[int, int]
+) -> CameraModel:
     if info is None:
         return CameraModel.from_field_of_view(*size, math.radians(options.hfov))
-    return CameraModel.from_info(info, size)
+    file = options.camera_info and Path(options.camera_info).is_file()
+    return CameraModel.from_info(info, size, rectified=not file and is_rectified(source.topic))
 
 
 def _write_parameters(options: argparse.Namespace, found: Calibration) -> None:

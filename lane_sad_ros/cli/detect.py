@@ -248,7 +248,7 @@ def _sinks(
     if ending == ".json":
         return [_tusimple(output, rows, options.run_time, stack)]
     if ending in VIDEO_ENDINGS:
-        return [_video(output, source.rate, options.browser_video, stack)]
+        return [_video(output, source, options.browser_video, stack)]
     if ending in STORAGE_ENDINGS:
         return [_bag(output, slots, projection, stack)]
     if ending in IMAGE_SUFFIXES:
@@ -261,7 +261,7 @@ def _sinks(
     if source.kind in ("video", "bag"):
         return [
             lines,
-            _video(output / "overlay.mp4", source.rate, options.browser_video, stack),
+            _video(output / "overlay.mp4", source, options.browser_video, stack),
         ]
     return [
         lines,
@@ -280,9 +280,16 @@ def _lines(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
     )
 
 
-def _video(path: Path, rate: float, for_browsers: bool, stack: ExitStack) -> Sink:
-    add = stack.enter_context(writing_video(path, rate, for_browsers=for_browsers))
-    return lambda frame, road, _: add(_overlay(frame, road))
+def _video(path: Path, source: FrameSource, for_browsers: bool, stack: ExitStack) -> Sink:
+    in_time = source.kind == "video"
+    add = stack.enter_context(writing_video(path, source.rate, for_browsers=for_browsers))
+    first: list[int] = []
+
+    def sink(frame: SourceFrame, road: Road, _: Detection) -> None:
+        first.extend([] if first else [frame.stamp_ns])
+        add(_overlay(frame, road), 1e-9 * (frame.stamp_ns - first[0]) if in_time else None)
+
+    return sink
 
 
 def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitStack) -> Sink:

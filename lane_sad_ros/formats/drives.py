@@ -24,6 +24,7 @@ from lane_sad_ros.formats import bdd100k, culane, lines, tusimple
 from lane_sad_ros.formats.inputs import dataset_input, kind_of
 from lane_sad_ros.image_files import BadImage, decode_image, image_header, read_bytes
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, Lanes
+from lane_sad_ros.messages.images import bayer_encoding, frame_from_message
 from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.sources import IMAGE_RATE, names_in, open_frames
@@ -481,7 +482,10 @@ class _Recording(LabelledDrive):
                 name = f"{index:06d}"
                 try:
                     message = topic.parse(recorded)
-                    image = encoded(message.data.tobytes(), f"{self.name}: {name}")
+                    if bayer_encoding(message):  # the format of what is written does not say so
+                        image = _as_jpeg(frame_from_message(message).pixels)
+                    else:
+                        image = encoded(message.data.tobytes(), f"{self.name}: {name}")
                 except ValueError as error:
                     self.on_bad(str(error))
                     continue

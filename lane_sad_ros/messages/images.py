@@ -125,9 +125,23 @@ def frame_from_image(message: Image) -> Frame:
 def frame_from_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> Frame:
     """The decoded pixels of a compressed image message; see `decode_image`.
 
-    A camera image is used as sent: an orientation tag in it is ignored. Raises BadImage.
+    A camera image is used as sent: an orientation tag in it is ignored. One channel of a format
+    such as "bayer_rggb8; png compressed" is a mosaic. Raises BadImage.
     """
-    return Frame(decode_image(bytes(message.data), upright=False, max_pixels=max_pixels), "bgr")
+    data = bytes(message.data)
+    mosaic = _ENCODINGS.get(bayer_encoding(message))
+    if isinstance(mosaic, _Converted):
+        pixels = decode_image(data, cv2.IMREAD_UNCHANGED, upright=False, max_pixels=max_pixels)
+        if pixels.ndim == 2:
+            values = pixels >> 8 if pixels.dtype == np.uint16 else pixels
+            return Frame(_uint8(cv2.cvtColor(_uint8(values), mosaic.code)), "bgr")
+    return Frame(decode_image(data, upright=False, max_pixels=max_pixels), "bgr")
+
+
+def bayer_encoding(message: CompressedImage) -> str:
+    """The encoding of a mosaic that a compressed message says it holds, else empty."""
+    encoding = str(message.format).partition(";")[0].strip()
+    return encoding if encoding.startswith("bayer_") else ""
 
 
 def bgr_from_frame(frame: Frame) -> Pixels:

@@ -24,6 +24,7 @@ from mcap.records import Channel, Chunk, Header, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader
 
 from lane_sad_ros.recordings.storage import MAX_CHUNK, Stored, is_latched, unpacked
+from lane_sad_ros.recordings.types import BagError
 
 _MAGIC = b"\x89MCAP0\r\n"
 _HEAD = 9  # bytes before a record: opcode, length
@@ -42,7 +43,7 @@ class _Part:
 
 
 class McapStorage:
-    """See `Storage`. Raises ValueError or McapError where nothing can be read."""
+    """See `Storage`. Raises BagError or ValueError where nothing can be read."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._file = file
@@ -64,9 +65,9 @@ class McapStorage:
         ]
         if self._channels and not self.topics:
             kinds = sorted({channel.message_encoding for channel in self._channels.values()})
-            raise ValueError(
-                f"an MCAP whose messages are not those of ROS (profile {self._profile()!r}, "
-                f"messages as {', '.join(kinds)}); ros2 bag and rosbag record those of ROS"
+            raise BagError(
+                f"{path}: an MCAP whose messages are not those of ROS (profile "
+                f"{self._profile()!r}, messages as {', '.join(kinds)}), which are needed"
             )
 
     def messages(

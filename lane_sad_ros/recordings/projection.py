@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.names import CAMERA_FRAME, INFO_TOPIC, TF_TOPIC
+from lane_sad_ros.names import CAMERA_FRAME, INFO_TOPIC, TF_TOPIC, is_rectified
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame
@@ -44,6 +44,7 @@ class Projection:
         """
         self.parameters = RoadParameters.from_file(params_file) if params_file else RoadParameters()
         self.info, self.info_topic = None, INFO_TOPIC
+        self._rectified = is_rectified(source.topic) and camera_info is None
         self.transforms: list[Any] = []
         self.note = ""
         self._asked = bool(camera_info) or self.parameters.mounting is not None
@@ -102,7 +103,7 @@ class Projection:
     def _make(self, size: tuple[int, int], frame_id: str) -> GroundProjector | None:
         if self.info is None:
             return None
-        camera = CameraModel.from_info(self.info, size)
+        camera = CameraModel.from_info(self.info, size, rectified=self._rectified)
         parameters = self.parameters
         mounting = parameters.mounting or self._tree.pose(frame_id, parameters.base_frame)
         if mounting is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,18 @@ from lane_sad_ros.image_files import (
 from lane_sad_ros.messages.images import bgr_from_frame, frame_from_message
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.video_files import VIDEO_SUFFIXES, counts_frames, is_cut_matroska
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 IMAGE_RATE = 20.0
 """Hz. What images are stamped with that say nothing of time: TuSimple's camera rate."""
+
+
+PHONE_SUFFIXES = (".heic", ".heif", ".avif")
+_PHONE = "HEIC and AVIF pictures are not read here; convert it to JPEG, or let the phone do so"
+_NEEDED = (
+    f"needed is an image ({', '.join(IMAGE_SUFFIXES[:3])} ...), a folder of images, a video "
+    f"({', '.join(VIDEO_SUFFIXES[:3])} ...) or a bag ({', '.join(bags.BAG_SUFFIXES)})"
+)
 
 
 @dataclass(frozen=True)
@@ -109,10 +118,18 @@ def open_frames(
     if topic is not None:
         raise SourceError(f"{path}: not a bag, so it has no topic {topic}")
     if path.is_dir():
-        return image_files(path, names_in(path), rate=rate, on_bad=on_bad)
+        source = image_files(path, names_in(path), rate=rate, on_bad=on_bad)
+        left = [file.name for file in path.iterdir() if file.suffix.lower() in PHONE_SUFFIXES]
+        if left and on_bad is not None:
+            on_bad(f"{path}: {len(left)} left out, such as {min(left)}: {_PHONE}")
+        return source
     if is_image_name(path):
         return _Images(path, path.parent, [path.name], rate, on_bad)
-    return _Video(path, on_bad)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return _Video(path, on_bad)
+    if path.suffix.lower() in PHONE_SUFFIXES:
+        raise SourceError(f"{path}: {_PHONE}")
+    raise SourceError(f"{path}: not an image, nor anything else that can be read here; {_NEEDED}")
 
 
 def image_files(
@@ -154,28 +171,29 @@ class _Video(FrameSource):
     kind = "video"
 
     def __init__(self, path: Path, on_bad: Callable[[str], None] | None) -> None:
-        capture = self._open(path)
-        count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
+        self._counted = counts_frames(path)
+        with self._capture(path) as capture:
+            count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            rate = capture.get(cv2.CAP_PROP_FPS)
         super().__init__(path, count if count > 0 else None, rate if rate > 0 else 25.0, on_bad)
 
     @staticmethod
-    def _open(path: Path) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            kinds = "an image" if path.suffix.lower() not in VIDEO_SUFFIXES else "a whole video"
-            raise SourceError(
-                f"{path}: not {kinds}, nor anything else that can be read here; needed is an image "
-                f"({', '.join(IMAGE_SUFFIXES[:3])} ...), a folder of images, a video "
-                f"({', '.join(VIDEO_SUFFIXES[:3])} ...) or a bag ({', '.join(bags.BAG_SUFFIXES)})"
-            )
-        return capture
+    @contextmanager
+    def _capture(path: Path) -> Iterator[cv2.VideoCapture]:
+        capture = cv2.VideoCapture()
+        try:
+            # What FFmpeg opens by its contents may name other files; a container does not.
+            if counts_frames(path) is None or not capture.open(str(path), cv2.CAP_FFMPEG):
+                raise SourceError(
+                    f"{path}: not a whole video, nor anything else that can be read here; {_NEEDED}"
+                )
+            yield capture
+        finally:
+            capture.release()
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        capture = self._open(self.path)
         index, last = 0, -1
-        try:
+        with self._capture(self.path) as capture:
             while True:
                 found, image = capture.read()
                 if not found:
@@ -185,11 +203,11 @@ class _Video(FrameSource):
                     stamp_ns = last + round(1e9 / self.rate) if index else 0
                 yield SourceFrame(stamp_ns, f"{index:06d}", np.asarray(image, np.uint8))
                 index, last = index + 1, stamp_ns
-        finally:
-            capture.release()
         # The count that a container gives is off by one or two at times.
-        if self.count is not None and index < self.count - 2:
+        if self._counted and self.count is not None and index < self.count - 2:
             self._bad(f"{self.path}: ends after {index} of {self.count} frames; it is cut short")
+        elif not self._counted and is_cut_matroska(self.path):
+            self._bad(f"{self.path}: ends after {index} frames; it is cut short")
 
 
 class _Bag(FrameSource):

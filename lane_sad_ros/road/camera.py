@@ -19,7 +19,7 @@ RATIONAL = "rational_polynomial"
 
 EQUIDISTANT = "equidistant"
 
-_COUNTS = {PLUMB_BOB: (0, 4, 5), RATIONAL: (0, 8), EQUIDISTANT: (0, 4)}
+_COUNTS = {PLUMB_BOB: (0, 4, 5), RATIONAL: (0, 4, 5, 8), EQUIDISTANT: (0, 4)}
 
 MODELS = tuple(_COUNTS)
 """Names of the lens models, those of sensor_msgs/distortion_models.hpp."""
@@ -44,7 +44,8 @@ class CameraModel:
     model: "plumb_bob" (k1, k2, p1, p2 and maybe k3), "rational_polynomial" (k1, k2, p1, p2, k3 to
         k6) or "equidistant" (k1 to k4, a fisheye), as in sensor_msgs/CameraInfo and OpenCV.
     coefficients: of the lens; none, or all zero, is no distortion (equidistant: a lens whose image
-        height is the angle times the focal length).
+        height is the angle times the focal length). Zeros behind the model's own change nothing,
+        and without distortion a model of another name is a pinhole.
     Raises CalibrationError for values that describe no camera.
     """
 
@@ -76,11 +77,16 @@ class CameraModel:
                 "the camera matrix k is not [fx, s, cx, 0, fy, cy, 0, 0, 1] row by row: "
                 + np.array2string(self.k.ravel(), separator=", ", max_line_width=1000)
             )
+        if self.model not in _COUNTS and not any(self.coefficients):  # "none", "pinhole", ...
+            object.__setattr__(self, "model", PLUMB_BOB)
+            object.__setattr__(self, "coefficients", ())
         if self.model not in _COUNTS:
             raise CalibrationError(
                 f"unknown distortion model {self.model!r}; known are {', '.join(MODELS)}"
             )
         counts = _COUNTS[self.model]
+        if not any(self.coefficients[counts[-1] :]):  # drivers fill up with zeros
+            object.__setattr__(self, "coefficients", self.coefficients[: counts[-1]])
         if len(self.coefficients) not in counts:
             raise CalibrationError(
                 f"distortion model {self.model} has {' or '.join(map(str, counts[1:]))} "
@@ -101,13 +107,17 @@ class CameraModel:
         return cls(width, height, k)
 
     @classmethod
-    def from_info(cls, info: Any, image_size: tuple[int, int] | None = None) -> CameraModel:
+    def from_info(
+        cls, info: Any, image_size: tuple[int, int] | None = None, *, rectified: bool = False
+    ) -> CameraModel:
         """The camera of a sensor_msgs/CameraInfo, for images of (width, height) `image_size`.
 
         info: any object with the message's fields, also with ROS 1's names (K, D).
         image_size: of the images the pixels lie on; by default what the message says. The part of
             the sensor that `roi` names (all of it where its sizes are 0), binned, may have been
             scaled to another resolution, as long as its shape is kept.
+        rectified: whether the images are, as those of image_proc's image_rect: their camera is the
+            left 3x3 of P, without distortion.
         Raises CalibrationError with the reason.
         """
         width, height = int(info.width), int(info.height)
@@ -123,6 +133,8 @@ class CameraModel:
         if not k.any():
             raise CalibrationError(f"camera_info is not calibrated (k is all zero): {_CALIBRATE}")
         model = str(info.distortion_model) or PLUMB_BOB
+        if rectified:
+            k, d = _rectified(info, k, d), np.zeros(0)
         try:
             full = cls(width, height, k.reshape(3, 3), model, tuple(d))
         except CalibrationError as error:
@@ -320,3 +332,16 @@ class CameraModel:
     def _limit(self) -> float:
         """The largest angle to the axis, radians, up to which the lens is invertible."""
         return float(self._table[0][-1])
+
+
+def _rectified(info: Any, k: Points, d: Points) -> Points:
+    """The camera matrix of rectified images."""
+    p = np.asarray(info.p if hasattr(info, "p") else info.P, np.float64)
+    if p.size == 12 and p.any():
+        return p.reshape(3, 4)[:, :3].ravel()
+    if d.any():
+        raise CalibrationError(
+            "camera_info.p, which the camera of rectified images is taken from, is all zero: "
+            + _CALIBRATE
+        )
+    return k

@@ -17,6 +17,7 @@ from lane_sad_ros.messages.images import (
     bgr_from_frame,
     frame_from_compressed,
     frame_from_image,
+    frame_from_message,
 )
 
 WIDTH, HEIGHT = 12, 8
@@ -298,3 +299,36 @@ def test_cv_bridge_is_asked_for_encodings_that_are_not_known():
     except Exception as error:
         pytest.skip(f"cv_bridge cannot convert nv24: {error}")
     np.testing.assert_array_equal(frame_from_image(message).pixels, expected)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_compressed_mosaic_is_the_picture_of_the_raw_one(pattern: str, bits: int):
+    values = np.random.default_rng(0).integers(0, 2**bits, (8, 12)).astype(f"uint{bits}")
+    raw = Image(
+        encoding=f"bayer_{pattern}{bits}",
+        width=12,
+        height=8,
+        step=12 * bits // 8,
+        data=array.array("B", values.tobytes()),
+    )
+    png = cv2.imencode(".png", values)[1].tobytes()
+    for kind in (f"bayer_{pattern}{bits}; png compressed ", f"bayer_{pattern}{bits};png"):
+        frame = frame_from_message(compressed(png, kind))
+        np.testing.assert_array_equal(frame.pixels, frame_from_message(raw).pixels)
+    grey = frame_from_message(compressed(png, "mono8; png compressed "))
+    assert (grey.pixels == grey.pixels[:, :, :1]).all()
+
+
+def test_colours_of_a_bayer_camera_stay_as_they_are():
+    message = compressed(encoded(".png"), "bayer_rggb8; png compressed bgr8")
+    np.testing.assert_array_equal(frame_from_message(message).pixels, smooth_picture())
+
+
+def test_a_bomb_is_refused_by_its_header():
+    message = compressed(encoded(".png"), "png")
+    pixels = smooth_picture().size // 3
+    assert frame_from_message(message, max_pixels=pixels).size == smooth_picture().shape[1::-1]
+    with pytest.raises(BadImage, match="at most") as caught:
+        frame_from_message(message, max_pixels=pixels - 1)
+    assert caught.value.reason == "too_large"

@@ -323,3 +323,25 @@ def test_lanes_are_followed_in_drives_and_not_from_picture_to_picture(
     assert detect(source, "--output", out, *option) == 0
     last = json.loads(out.read_text().splitlines()[2])
     assert last["lanes"][2]["exists"] is stays
+
+
+@pytest.mark.parametrize("topic", ["/cam/image_rect", "/cam/image_rect_color/compressed"])
+def test_rectified_images_are_seen_by_the_left_of_p_without_a_lens(tmp_path, topic):
+    """image_proc publishes no camera_info of its own: that of the raw camera lies beside it."""
+    bent = dataclasses.replace(
+        CAMERA, k=CAMERA.k * [[1.02], [1.02], [1]], coefficients=(-0.3, 0.1, 0, 0, 0)
+    )
+    p = np.column_stack([CAMERA.k, np.zeros(3)]).ravel()
+    path = tmp_path / "drive.mcap"
+
+    def write(name):
+        with writing.writing_bag(path) as bag:
+            header = MESSAGES.header(START, "front")
+            bag.write("/cam/camera_info", MESSAGES.camera_info(bent, header, p=p), START)
+            pose = MESSAGES.transform(MOUNTING, "base_link", "front", START)
+            bag.write("/tf_static", pose, START)
+            bag.write(name, MESSAGES.jpeg(np.zeros((*SIZE[::-1], 3), np.uint8), header), START)
+        return project(path)[2]
+
+    assert_lines_lie_in_place(write(topic))
+    assert write("/cam/image_direct").camera.coefficients == bent.coefficients

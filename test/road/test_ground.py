@@ -307,8 +307,8 @@ def test_scaled_cropped_and_binned_images_keep_their_rays(changes, image_size, w
         ({"k": [800, 0, 0, 0, 800, 0, 640, 360, 1]}, "row by row"),
         ({"d": [0.1, np.inf, 0, 0, 0]}, "not finite"),
         ({"d": [0.1, 0.2, 0.3]}, "plumb_bob has 4 or 5 coefficients.*not 3"),
-        ({"distortion_model": "rational_polynomial"}, "rational_polynomial has 8 .*not 5"),
-        ({"distortion_model": "equidistant"}, "equidistant has 4 .*not 5"),
+        ({"distortion_model": "rational_polynomial", "d": [0.1] * 6}, "has 4 or 5 or 8 .*not 6"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, "equidistant has 4 .*not 5"),
         ({"distortion_model": "thin_prism"}, "'thin_prism'.*plumb_bob, rational_polynomial"),
         ({"width": 0, "height": 0}, "0x0"),
         ({"roi": roi(900, 0, 640, 400)}, "roi.*640x400 at 900, 0.*1280x720"),
@@ -353,3 +353,39 @@ def test_a_field_of_view_is_that_of_the_image():
 def test_a_mounting_that_cannot_be_is_refused(make):
     with pytest.raises(CalibrationError):
         make()
+
+
+BROWN = (-0.3, 0.1, 1e-3, -2e-3, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients", "like", "those"),
+    [
+        ("plumb_bob", (*BROWN, 0, 0, 0), "plumb_bob", BROWN),
+        ("plumb_bob", (0,) * 12, "plumb_bob", ()),
+        ("rational_polynomial", BROWN, "plumb_bob", BROWN),
+        ("rational_polynomial", (*BROWN, 0.1, 0, 0, *(0,) * 6), "rational_polynomial",
+         (*BROWN, 0.1, 0, 0)),
+        ("equidistant", (0.1, 0.01, 0, 0, 0), "equidistant", (0.1, 0.01, 0, 0)),
+        ("none", (), "plumb_bob", ()), ("None", (0,) * 5, "plumb_bob", ()),
+        ("pinhole", (0,) * 4, "plumb_bob", ()),
+    ],
+)  # fmt: skip
+def test_zeros_behind_the_coefficients_change_nothing(model, coefficients, like, those):
+    pixels = [[100, 600], [640, 360], [1200, 500]]
+    got = CameraModel.from_info(info(distortion_model=model, d=coefficients))
+    wanted = CameraModel.from_info(info(distortion_model=like, d=those))
+    assert_allclose(got.rays(pixels), wanted.rays(pixels), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients", "said"),
+    [
+        ("plumb_bob", (*BROWN, 0.1, 0, 0), "has 4 or 5 coefficients"),
+        ("rational_polynomial", (*BROWN, 0, 0, 0, 0.1, 0, 0, 0), "has 4 or 5 or 8 coefficients"),
+        ("fisheye", (0.01, 0, 0, 0), "unknown distortion model 'fisheye'"),
+    ],
+)
+def test_a_lens_that_is_not_known_is_refused_in_words(model, coefficients, said):
+    with pytest.raises(CalibrationError, match=said):
+        CameraModel.from_info(info(distortion_model=model, d=coefficients))

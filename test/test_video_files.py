@@ -1,0 +1,166 @@
+"""Videos: which are whole, which last as long as the drive, and what is never opened as one."""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lane_sad_ros.files import SourceError
+from lane_sad_ros.recordings.sources import open_frames
+from lane_sad_ros.video_files import counts_frames, writing_video
+
+RATE = 25
+
+
+def frame(index: int) -> np.ndarray:
+    return np.full((48, 64, 3), 8 * index % 256, np.uint8)
+
+
+def element(name: str, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return bytes.fromhex(name) + (len(content) | 1 << 56).to_bytes(8, "big") + content
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
+
+
+def write_matroska(path: Path, times: list[int], duration: float) -> Path:
+    """A video of JPEGs at these times, milliseconds; a container that does not count frames."""
+    versions = (("4286", 1), ("42F7", 1), ("42F2", 4), ("42F3", 8), ("4287", 4), ("4285", 2))
+    kind = element("4282", b"matroska")
+    head = element("1A45DFA3", kind, *(element(name, number(value)) for name, value in versions))
+    scale, lasts = element("2AD7B1", number(10**6)), element("4489", struct.pack(">d", duration))
+    video = element("E0", element("B0", number(64)), element("BA", number(48)))
+    settings = (("D7", 1), ("73C5", 1), ("83", 1), ("23E383", 10**9 // RATE))
+    track = element(
+        "AE", *(element(*(n, number(v))) for n, v in settings), element("86", b"V_MJPEG"), video
+    )
+    blocks = [
+        element("A3", b"\x81", struct.pack(">h", time - times[0]), b"\x80", jpeg.tobytes())
+        for index, time in enumerate(times)
+        for jpeg in [cv2.imencode(".jpg", frame(index))[1]]
+    ]
+    info, tracks = element("1549A966", scale, lasts), element("1654AE6B", track)
+    cluster = element("1F43B675", element("E7", number(times[0])), *blocks)
+    path.write_bytes(head + element("18538067", info, tracks, cluster))
+    return path
+
+
+EVEN = [40 * index for index in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("times", "duration"),
+    [
+        (EVEN, 800), (EVEN, 1000), ([5000 + time for time in EVEN], 5800),
+        ([time + 60 * (time > 400) for time in EVEN], 860),
+    ],
+    ids=["plain", "sound lasts longer", "starts at 5 s", "variable rate"],
+)  # fmt: skip
+def test_a_whole_matroska_is_not_called_cut(
+    tmp_path: Path, times: list[int], duration: float
+) -> None:
+    told: list[str] = []
+    frames = list(
+        open_frames(write_matroska(tmp_path / "a.mkv", times, duration), on_bad=told.append)
+    )
+    assert len(frames) == len(times) and told == []
+    stamps = [frame.stamp_ns for frame in frames]
+    assert [s - stamps[0] for s in stamps] == [(t - times[0]) * 10**6 for t in times]
+
+
+def test_a_cut_matroska_is_told(tmp_path: Path) -> None:
+    path = write_matroska(tmp_path / "a.webm", EVEN, 800)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    told: list[str] = []
+    count = len(list(open_frames(path, on_bad=told.append)))
+    assert 5 < count < 20 and told == [f"{path}: ends after {count} frames; it is cut short"]
+
+
+def test_a_video_of_variable_rate_lasts_as_long_as_its_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    times = [0.0, 0.04, 0.08, 0.5, 0.54, 1.0]
+    with writing_video(path, RATE) as add:
+        for index, at in enumerate(times):
+            add(frame(3 * index), at)
+    shades = [int(f.image.mean()) for f in open_frames(path)]
+    assert len(shades) == 26
+    assert shades[11] == pytest.approx(48, abs=6) and shades[13] == pytest.approx(72, abs=6)
+
+
+def test_a_video_whose_frames_are_lost_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_text("as it was")
+
+    real = cv2.VideoWriter
+
+    class Full:
+        """A disk that is full after some frames: OpenCV does not say so."""
+
+        fourcc = cv2.VideoWriter.fourcc
+
+        def __init__(self) -> None:
+            self.writer, self.count = real(), 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.writer, name)
+
+        def write(self, image: np.ndarray) -> None:
+            self.count += 1
+            if self.count <= 5:
+                self.writer.write(image)
+
+    def write_all() -> None:
+        with writing_video(path, 25) as add:
+            for index in range(20):
+                add(frame(index))
+
+    monkeypatch.setattr("lane_sad_ros.video_files.cv2.VideoWriter", Full)
+    with pytest.raises(OSError, match=r"a\.mp4: only 5 of 20 frames"):
+        write_all()
+    assert path.read_text() == "as it was" and [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic", "HEIC and AVIF"),
+        ("a.mp4", b"\0\0\0\x18ftypheic\0\0\0\0", "not a whole video"),
+        ("a.mp4", b"#EXTM3U\nhttp://localhost:1/secret\n", "not a whole video"),
+        ("a.mp4", b"ffconcat version 1.0\nfile other.mp4\n", "not a whole video"),
+        ("a.xyz", b"\0\0\0\x18ftypisom", "not an image, nor anything else"),
+        ("a", b"RIFF0000AVI ", "not an image, nor anything else"),
+    ],
+)
+def test_what_is_no_video_never_goes_to_the_decoder(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=rf"{name}: {words}"):
+        open_frames(tmp_path / name)
+
+
+@pytest.mark.parametrize(("ending", "counts"), [("mp4", True), ("avi", True), ("mkv", False)])
+def test_endings_are_known_without_regard_to_case(
+    tmp_path: Path, ending: str, counts: bool
+) -> None:
+    with writing_video(tmp_path / f"a.{ending}", RATE) as add:
+        for index in range(10):
+            add(frame(index))
+    upper = (tmp_path / f"a.{ending}").rename(tmp_path / f"A.{ending.upper()}")
+    assert counts_frames(upper) is counts
+    told: list[str] = []
+    assert len(list(open_frames(upper, on_bad=told.append))) == 10 and told == []
+
+
+def test_pictures_of_phones_in_a_folder_are_told(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.jpg"), frame(1))
+    (tmp_path / "IMG_2.HEIC").touch()
+    told: list[str] = []
+    assert [f.name for f in open_frames(tmp_path, on_bad=told.append)] == ["1.jpg"]
+    assert len(told) == 1 and "1 left out, such as IMG_2.HEIC" in told[0]
