@@ -21,7 +21,7 @@ from rclpy.utilities import remove_ros_args
 Stop = Callable[[], None]
 """Asks the process to end; may be called from any thread, more than once."""
 
-_PATIENCE = 3.0  # seconds that work in progress gets at the end; ros2 launch kills after ten
+_PATIENCE = 1.5  # seconds that work in progress gets at the end; ros2 launch kills after ten
 
 
 class Task(Protocol):

@@ -29,6 +29,24 @@ def output_qos(depth: int) -> QoSProfile:
     return _volatile(QoSReliabilityPolicy.RELIABLE, depth)
 
 
+def latched_qos() -> QoSProfile:
+    """For what was published once and is kept for late comers."""
+    return QoSProfile(
+        depth=1,
+        reliability=QoSReliabilityPolicy.RELIABLE,
+        durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+def is_latched(publisher: Any) -> bool:
+    """Whether a publisher, as the graph knows it, keeps what it published for late comers."""
+    profile = publisher.qos_profile
+    return (
+        profile.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+        and profile.reliability == QoSReliabilityPolicy.RELIABLE
+    )
+
+
 def input_mismatch(topic: str, event: Any) -> str:
     """In words: a publisher of `topic` offers less than the image subscription asks for."""
     policy = _policy_name(event)

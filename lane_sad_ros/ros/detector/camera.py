@@ -17,10 +17,10 @@ from lane_sad_ros.detection import Detection, Frame
 from lane_sad_ros.image_files import BadImage
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.messages.images import frame_from_message
-from lane_sad_ros.names import camera_info_topic
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.ros import qos
-from lane_sad_ros.ros.detector.diagnostics import CameraMonitor, Report
+from lane_sad_ros.ros.detector import topics
+from lane_sad_ros.ros.detector.diagnostics import ERROR, CameraMonitor, Report
 from lane_sad_ros.ros.detector.ground import CameraGround, NoGround
 from lane_sad_ros.ros.detector.newest import Received
 from lane_sad_ros.ros.detector.outputs import Outputs, Warn
@@ -60,15 +60,16 @@ class Camera:
         warn: Warn,
     ) -> None:
         self.name = name
-        self.topic = _input_topic(node, name, settings.image_transport)
+        self.topic = topics.image_topic(node, name, settings.image_transport)
         self.outputs = Outputs(node, name, settings, warn)
         self._node = node
         self._settings = settings
         self._warn = warn
         self._monitor = CameraMonitor(time.monotonic())
         self._road = RoadModel(settings.tracking)
-        self._ground = CameraGround(node, _info_topic(node, name), settings, transforms)
+        self._ground = CameraGround(node, topics.info_topic(node, name), settings, transforms)
         self._subscription: Any = None
+        self._introduced = self._silent = False
 
     def apply(self, settings: DetectorParameters) -> None:
         """Takes over the parameters that may change at any time."""
@@ -81,6 +82,7 @@ class Camera:
         """Subscribes; `receive` is called with the camera's name and each image."""
         settings = self._settings
         self._monitor = CameraMonitor(time.monotonic())
+        self._introduced = self._silent = False
         self._road.reset()
         self._ground.open()
 
@@ -108,35 +110,58 @@ class Camera:
 
     def close(self) -> list[Any]:
         """Forgets the subscriptions and returns them, for the caller to destroy."""
-        closed = [self._subscription, self._ground.close()]
-        self._subscription = None
-        return [subscription for subscription in closed if subscription is not None]
+        subscription, self._subscription = self._subscription, None
+        own = [] if subscription is None else [subscription]
+        return own + self._ground.close()
 
-    def report(self, now: float, hint: str) -> Report:
-        """The camera's status. hint: what helps against frames lost on the way."""
+    def look(self, now: float) -> None:
+        """To be called often: tells, once, when no image comes."""
+        self._ground.look()
+        why = self._why_silent(now)
+        if why and not self._silent:
+            self._node.get_logger().warning(
+                f"no image for {self._monitor.silence(now):.1f} s: {why}"
+            )
+        self._silent = bool(why)
+
+    def report(self, now: float, hint: str, stalled: str) -> Report:
+        """The camera's status. hint: what helps against frames lost on the way. stalled: in what
+        the detector hangs.
+        """
         subscription = self._subscription
         publishers = 0 if subscription is None else subscription.get_publisher_count()
-        report = self._monitor.report(now, self.topic, publishers, self._settings.stale_after, hint)
-        report.values["subscribers of lanes"] = str(self.outputs.listeners)
-        return report
+        report = self._monitor.report(now, self._why_silent(now), hint)
+        if stalled:
+            report.add(ERROR, f"frames are not answered: the detector is {stalled}")
+        return report.with_values(
+            {
+                "topic": self.topic,
+                "publishers": str(publishers),
+                "subscribers of lanes": str(self.outputs.listeners),
+            }
+        )
 
     def dropped(self) -> None:
         """A newer frame replaced one that nobody had looked at."""
-        self._monitor.dropped()
+        self._monitor.dropped(time.monotonic())
 
     def take(self, received: Received) -> Job | None:
         """The frame of a message, unless nobody wants it or it is bad, which is told."""
         began = time.monotonic()
-        if not self.outputs.heard:
+        heard = self.outputs.heard
+        if not heard:
             self._monitor.unheard(began)
-            return None
+            if self._introduced:
+                return None
         try:
             frame = _frame(received.message)
         except BadImage as error:
             self.refuse(error.reason, str(error))
             return None
         stages = {"wait": began - received.time, "convert": time.monotonic() - began}
-        return Job(self, received, frame, stages)
+        job = Job(self, received, frame, stages)
+        self._introduce(job)
+        return job if heard else None
 
     def publish(self, job: Job, detection: Detection, layout: LaneLayout, batch: int) -> Road:
         """Publishes all but pictures. batch: how many frames were detected together."""
@@ -186,6 +211,30 @@ class Camera:
             self._monitor.failed(time.monotonic(), words)
             self._warn(f"{self.name} failed", f"a frame of {self.topic} failed: {words}")
 
+    def _introduce(self, job: Job) -> None:
+        """Tells of the first image, and whether its lanes will lie on the road."""
+        if self._introduced:
+            return
+        self._introduced = True
+        height, width = job.frame.pixels.shape[:2]
+        message = job.received.message
+        kind = getattr(message, "encoding", None) or f"compressed, {message.format}"
+        try:
+            self._ground.projector(job.header, (width, height))
+            road = f"lanes on the road by {self._ground.source}"
+        except NoGround as error:
+            road = str(error)
+        self._node.get_logger().info(
+            f"first image on {self.topic}: {width}x{height} ({kind}), frame "
+            f"{job.header.frame_id or 'without a name'}; {road}"
+        )
+
+    def _why_silent(self, now: float) -> str:
+        """Why no image has come for too long, empty where one has."""
+        if self._monitor.silence(now) <= self._settings.stale_after:
+            return ""
+        return topics.why_silent(self._node, self.topic, self._settings.image_transport)
+
     def _understand(self, job: Job, detection: Detection) -> Road:
         """The road that the lanes of a frame tell of: on the ground where it is calibrated."""
         lanes = detection.lanes
@@ -198,6 +247,8 @@ class Camera:
                 self._monitor.no_ground(time.monotonic(), error.reason, str(error), error.wanted)
                 if error.wanted:
                     self._warn(f"{self.name} ground", f"no lanes on the road: {error}")
+        else:
+            self._monitor.ground_unheard()
         return self._road.update(lanes, job.stamp_ns, ego=self.outputs.ego_heard)
 
 
@@ -209,32 +260,3 @@ def _frame(message: Any) -> Frame:
             f"the stamp {message.header.stamp.sec} s is negative; it must be the time of exposure",
         )
     return frame_from_message(message)
-
-
-def _input_topic(node: LifecycleNode, name: str, transport: str) -> str:
-    """The full name of the input topic.
-
-    The compressed topic follows where the raw one is remapped to, as with image_transport, unless
-    it is remapped itself.
-    """
-    base = f"{name}/image" if name else "image"
-    if transport == "raw":
-        return str(node.resolve_topic_name(base))
-    compressed = f"{base}/compressed"
-    resolved = str(node.resolve_topic_name(compressed))
-    if resolved != node.resolve_topic_name(compressed, only_expand=True):
-        return resolved
-    return f"{node.resolve_topic_name(base)}/compressed"
-
-
-def _info_topic(node: LifecycleNode, name: str) -> str:
-    """The full name of the calibration's topic.
-
-    As everywhere in ROS it lies beside that of the raw images, unless it is remapped itself.
-    """
-    own = f"{name}/camera_info" if name else "camera_info"
-    resolved = str(node.resolve_topic_name(own))
-    if resolved != node.resolve_topic_name(own, only_expand=True):
-        return resolved
-    image = str(node.resolve_topic_name(f"{name}/image" if name else "image"))
-    return camera_info_topic(image)

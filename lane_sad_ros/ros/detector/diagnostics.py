@@ -32,6 +32,13 @@ and ego lane. publish: all but pictures. pictures: overlay and segmentation. tot
 until lanes are out. stamp to output: from the image's stamp until lanes are out, by the node's
 clock."""
 
+_UNHEARD = "nobody listens to it"
+_MANY = 10  # frames from which on their share says something
+_TOO_SLOW = (
+    "the detector is too slow for them, see its latencies. Stop what else keeps the processor "
+    "busy, send fewer images, or choose a faster engine or device"
+)
+
 _LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 OK, WARN, ERROR = range(3)
 
@@ -68,6 +75,11 @@ class Report:
         self.level = max(self.level, level)
         self.reasons.append(reason)
 
+    def with_values(self, values: Mapping[str, str]) -> Report:
+        """This report, with values before those it has."""
+        self.values = {**values, **self.values}
+        return self
+
     def message(self, name: str, hardware_id: str, fine: str) -> DiagnosticStatus:
         """The status; `fine` is what to say where there is nothing to report."""
         return DiagnosticStatus(
@@ -90,6 +102,7 @@ class CameraMonitor:
         self._last_received: float | None = None
         self._qos_problem = ""
         self._received = Window()
+        self._dropped = Window()
         self._processed = Window()
         self._found = Window()
         self._batch = Window()
@@ -97,10 +110,11 @@ class CameraMonitor:
         self._unheard = Window()
         self._bad_frames = Window()
         self._failures = Window()
-        self._last_words = ""
+        self._paced = Window()
+        self._last_bad = self._last_failure = ""
         self._without_ground: Counter[str] = Counter()
         self._no_ground = Window()
-        self._ground = ""
+        self._ground = _UNHEARD
         self._latencies = {stage: Window() for stage in STAGES}
 
     def received(self, now: float) -> None:
@@ -110,10 +124,11 @@ class CameraMonitor:
             self._last_received = now
             self._received.add(now)
 
-    def dropped(self) -> None:
+    def dropped(self, now: float) -> None:
         """A newer frame replaced one that nobody had looked at."""
         with self._lock:
             self._counts["dropped"] += 1
+            self._dropped.add(now)
 
     def lost(self, now: float, frames: int) -> None:
         """The middleware lost frames on the way."""
@@ -126,26 +141,29 @@ class CameraMonitor:
         with self._lock:
             self._counts["unheard"] += 1
             self._unheard.add(now)
+            self._paced = Window()
+            self._ground = _UNHEARD
 
     def bad(self, now: float, reason: str, words: str) -> None:
         """A frame could not be used."""
         with self._lock:
             self._bad[reason] += 1
             self._bad_frames.add(now)
-            self._last_words = words
+            self._last_bad = words
 
     def failed(self, now: float, words: str) -> None:
         """The detector failed on a frame."""
         with self._lock:
             self._counts["failed"] += 1
             self._failures.add(now)
-            self._last_words = words
+            self._last_failure = words
 
     def processed(self, now: float, lanes_found: int, batch: int) -> None:
         """The lanes of a frame are out, which was one of `batch` frames detected together."""
         with self._lock:
             self._counts["processed"] += 1
             self._processed.add(now)
+            self._paced.add(now, now)
             self._found.add(now, lanes_found)
             self._batch.add(now, batch)
 
@@ -162,10 +180,21 @@ class CameraMonitor:
             if wanted:
                 self._no_ground.add(now)
 
-    def rate(self, now: float) -> float:
-        """Frames per second that were processed lately."""
+    def ground_unheard(self) -> None:
+        """Nobody wants to know where the lanes of a frame lie on the road."""
         with self._lock:
-            return len(self._processed.values(now)) / self._span(now)
+            self._ground = _UNHEARD
+
+    def rate(self, now: float) -> float | None:
+        """Frames per second that were processed lately, since somebody listens; None of one."""
+        with self._lock:
+            times = self._paced.values(now)
+            return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
+
+    def silence(self, now: float) -> float:
+        """Seconds since the last frame, or since the start."""
+        with self._lock:
+            return now - (self._started if self._last_received is None else self._last_received)
 
     def took(self, now: float, stages: Mapping[str, float]) -> None:
         """What a frame cost; seconds by name of `STAGES`."""
@@ -178,44 +207,37 @@ class CameraMonitor:
         with self._lock:
             self._qos_problem = words
 
-    def report(
-        self, now: float, topic: str, publishers: int, stale_after: float, hint: str
-    ) -> Report:
-        """The status at `now`. hint: what helps against frames lost on the way."""
+    def report(self, now: float, silent: str, hint: str) -> Report:
+        """The status at `now`.
+
+        silent: why no frame has come for too long, empty where one has. hint: what helps against
+        frames lost on the way.
+        """
         with self._lock:
             report = Report()
             if self._qos_problem:
                 report.add(ERROR if self._last_received is None else WARN, self._qos_problem)
-            self._report_age(report, now, topic, publishers, stale_after)
+            last = self._last_received
+            if silent:
+                since = "yet" if last is None else f"for {now - last:.1f} s"
+                report.add(WARN, f"no frame {since}: {silent}")
             self._report_frames(report, now, hint)
-            report.values = self._values(now, topic, publishers)
+            report.values = self._values(now)
             return report
-
-    def _report_age(
-        self, report: Report, now: float, topic: str, publishers: int, stale_after: float
-    ) -> None:
-        last = self._last_received
-        if now - (self._started if last is None else last) <= stale_after:
-            return
-        if publishers == 0:
-            why = f"nobody publishes {topic}"
-        else:
-            why = f"{publishers} publisher(s) of {topic} send nothing that arrives"
-        if last is None:
-            report.add(WARN, f"no frame yet: {why}")
-        else:
-            report.add(WARN, f"no frame for {now - last:.1f} s: {why}")
 
     def _report_frames(self, report: Report, now: float, hint: str) -> None:
         failures = len(self._failures.values(now))
         if failures:
-            report.add(ERROR, f"{failures} frame(s) failed lately: {self._last_words}")
+            report.add(ERROR, f"{failures} frame(s) failed lately: {self._last_failure}")
         bad = len(self._bad_frames.values(now))
         if bad:
-            report.add(WARN, f"{bad} bad frame(s) lately, the last: {self._last_words}")
+            report.add(WARN, f"{bad} bad frame(s) lately, the last: {self._last_bad}")
         lost = int(sum(self._lost.values(now)))
         if lost:
             report.add(WARN, f"{lost} frame(s) lost on the way lately: {hint}")
+        dropped, received = len(self._dropped.values(now)), len(self._received.values(now))
+        if received >= _MANY and dropped > received / 2:
+            report.add(WARN, f"{dropped} of {received} frames dropped lately: {_TOO_SLOW}")
         without = len(self._no_ground.values(now))
         if without:
             report.add(WARN, f"{without} frame(s) lately without ground points: {self._ground}")
@@ -225,11 +247,9 @@ class CameraMonitor:
         elif processed and not any(processed):
             report.add(OK, f"no lanes in the last {len(processed)} frame(s)")
 
-    def _values(self, now: float, topic: str, publishers: int) -> dict[str, str]:
+    def _values(self, now: float) -> dict[str, str]:
         span = self._span(now)
         values = {
-            "topic": topic,
-            "publishers": str(publishers),
             "frames received": str(self._counts["received"]),
             "frames processed": str(self._counts["processed"]),
             "frames dropped": str(self._counts["dropped"]),
@@ -242,7 +262,7 @@ class CameraMonitor:
                 f"frames without ground: {reason}": str(count)
                 for reason, count in self._without_ground.items()
             },
-            "ground": self._ground or "no frame yet",
+            "ground": self._ground,
             "rate in [Hz]": f"{len(self._received.values(now)) / span:.2f}",
             "rate out [Hz]": f"{len(self._processed.values(now)) / span:.2f}",
             "age of last frame [s]": (

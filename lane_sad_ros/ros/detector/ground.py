@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -49,19 +50,32 @@ class CameraGround:
         self._info: tuple[object, CameraInfo] | None = None
         self._seen: tuple[object, CameraModel | CalibrationError] | None = None
         self._made: tuple[object, GroundProjector] | None = None
-        self._subscription: Any = None
+        self._subscriptions: list[Any] = []
 
     def open(self) -> None:
-        """Subscribes to camera_info."""
-        self._info = self._made = None
-        self._subscription = self._node.create_subscription(
-            CameraInfo, self.topic, self._received, qos.image_qos("best_effort", _HELD)
-        )
+        """Subscribes to camera_info, and to TF where it says how the camera is mounted.
 
-    def close(self) -> Any:
-        """Forgets the subscription and returns it, for the caller to destroy."""
-        subscription, self._subscription = self._subscription, None
-        return subscription
+        A camera_info of before stays in force until the next one.
+        """
+        self._subscribe(qos.image_qos("best_effort", _HELD))
+        if self._settings.use_tf and self._settings.mounting is None:
+            self._transforms.listen()
+
+    def look(self) -> None:
+        """Subscribes to what was published once and is kept for late comers, where there is such.
+
+        Only then: the publishers of others would warn of a subscription that asks for too much.
+        """
+        if self._info is not None or len(self._subscriptions) != 1:
+            return
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        if any(map(qos.is_latched, publishers)):
+            self._subscribe(qos.latched_qos())
+
+    def close(self) -> list[Any]:
+        """Forgets the subscriptions and returns them, for the caller to destroy."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        return subscriptions
 
     def apply(self, settings: DetectorParameters) -> None:
         """Takes over the parameters."""
@@ -96,6 +110,11 @@ class CameraGround:
             )
         self._made = inputs, projector
         return projector
+
+    def _subscribe(self, profile: QoSProfile) -> None:
+        self._subscriptions.append(
+            self._node.create_subscription(CameraInfo, self.topic, self._received, profile)
+        )
 
     def _received(self, message: CameraInfo) -> None:
         roi = message.roi
@@ -148,7 +167,9 @@ class CameraGround:
         try:
             pose = self._transforms.pose(frame, settings.base_frame, Time.from_msg(header.stamp))
         except UnknownTransform as error:
-            raise self._problem("no_mounting", f"{error}; {hint}, or TF knows it") from error
+            raise self._problem(
+                "no_mounting", f"{str(error).rstrip('. ')}; {hint}, or TF knows it"
+            ) from error
         if pose.age > settings.stale_after:
             raise NoGround(
                 "old_transform",

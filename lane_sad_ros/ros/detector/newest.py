@@ -16,9 +16,13 @@ class Received:
 
 
 class NewestFrames:
-    """One place per camera: a newer frame replaces one that waits, so that no lag can build up."""
+    """One place per camera: a newer frame replaces one that waits, so that no lag can build up.
+
+    abandoned: nobody waits any more for what becomes of the frames that were taken.
+    """
 
     def __init__(self) -> None:
+        self.abandoned = False
         self._changed = threading.Condition()
         self._frames: dict[str, Received] = {}
         self._closed = False

@@ -22,6 +22,9 @@ from lane_sad_ros.ros.lifecycle import ResponsiveLifecycleNode
 if TYPE_CHECKING:
     from lane_sad_ros.ros.detector.pipeline import Pipeline
 
+_GLANCE = 0.25  # seconds between two looks at how the work goes
+_PERIOD = 0.9  # seconds between two diagnostics at least, so that they come with every fourth look
+_PATIENCE = 1.5  # seconds that the present frame gets when the node is deactivated
 _REPEAT = 5.0  # seconds between two warnings about the same thing
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -41,6 +44,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         self._pipeline: Pipeline | None = None
         self._failure = ""
         self._throttle = Throttle(_REPEAT)
+        self._told = (0.0, "")  # when diagnostics were published last, and in what the work hung
         self._hint = qos.transport_hint(rclpy.get_rmw_implementation_identifier())
         declare.declare(
             self, DetectorParameters, is_configured=lambda: self.state != "unconfigured"
@@ -51,7 +55,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             self.get_logger().warning(line)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: with simulated time it may stand still, and that must be told too.
-        self.create_timer(1.0, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(_GLANCE, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self._settings.exit_with_parent:
             process.end_with_parent(self, stop)
         if self._settings.autostart:
@@ -86,6 +90,9 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes to the cameras and starts to work."""
+        if self._pipeline is not None and (hangs := self._pipeline.hangs):
+            self.get_logger().error(f"cannot activate: {hangs}")
+            return FAILURE
         try:
             if self._pipeline is not None:
                 self._pipeline.start()
@@ -99,7 +106,10 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes, after the present frame is finished."""
         if self._pipeline is not None:
-            _, subscriptions = self._pipeline.stop()
+            ended, subscriptions = self._pipeline.stop(_PATIENCE)
+            if not ended:
+                stalled = self._pipeline.stalled(time.monotonic()) or "busy"
+                self.get_logger().error(f"deactivated, though the detector is {stalled}")
             for subscription in subscriptions:
                 self.destroy_in_executor(self.destroy_subscription, subscription)
         return SUCCESS
@@ -145,10 +155,21 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             self.get_logger().warning(words)
 
     def _on_tick(self) -> None:
+        """Looks at the work; tells of it once a second, and of a stall at once."""
+        now, pipeline = time.monotonic(), self._pipeline
+        stalled = ""
+        if pipeline is not None and self.state == "active":
+            stalled = pipeline.stalled(now)
+            for camera in pipeline.cameras.values():
+                camera.look(now)
+        if now - self._told[0] >= _PERIOD or bool(stalled) != bool(self._told[1]):
+            self._told = now, stalled
+            self._diagnostics.publish(self._statuses(now, stalled))
+
+    def _statuses(self, now: float, stalled: str) -> DiagnosticArray:
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name().removeprefix("/")
-        now = time.monotonic()
         state, pipeline = self.state, self._pipeline
         report = Report()
         report.values["state"] = state
@@ -162,10 +183,10 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         message.status.append(report.message(f"{name}: detector", hardware, state))
         if pipeline is not None and state == "active":
             for camera in pipeline.cameras.values():
-                report = camera.report(now, self._hint)
+                report = camera.report(now, self._hint, stalled)
                 label = f"{name}: camera {camera.name}".rstrip()
                 message.status.append(report.message(label, camera.topic, "receiving"))
-        self._diagnostics.publish(message)
+        return message
 
 
 def main(args: list[str] | None = None) -> int:

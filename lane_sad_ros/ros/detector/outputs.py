@@ -119,9 +119,9 @@ class Outputs:
         segmentation: NDArray[np.uint8] | None,
         layout: LaneLayout,
         header: Header,
-        rate: float,
+        rate: float | None,
     ) -> None:
-        """Overlay and segmentation. rate: frames per second, for the overlay."""
+        """Overlay and segmentation. rate: frames per second, for the overlay, where it is known."""
         overlay, jpeg = self._heard("overlay"), self._heard("overlay/compressed")
         if overlay or jpeg:
             bgr = bgr_from_frame(frame)

@@ -19,6 +19,12 @@ from lane_sad_ros.ros.detector.outputs import Warn
 from lane_sad_ros.ros.detector.parameters import FROM_WEIGHTS, DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms
 
+_PATIENCE = 0.75  # of stale_after for one step of the work
+_REMEDY = (
+    "If that does not end, the node cannot go on by itself: deactivate, clean up, configure and "
+    "activate it, or start it anew (respawn:=true of detect.launch.py does)"
+)
+
 
 class Pipeline:
     """A detector with its cameras, and the thread that feeds it.
@@ -46,18 +52,25 @@ class Pipeline:
         }
 
     def start(self) -> None:
-        """Subscribes to the cameras and begins to work."""
+        """Subscribes to the cameras and begins to work, unless it `hangs`."""
         self._newest = NewestFrames()
         self._worker = threading.Thread(target=self._work, name="worker", daemon=True)
         self._worker.start()
         for camera in self.cameras.values():
             camera.open(self._receive)
 
-    def stop(self, timeout: float | None = None) -> tuple[bool, list[Any]]:
+    @property
+    def hangs(self) -> str:
+        """In words: in what work hangs that `stop` has given up; empty where it is over."""
+        if self._worker is None or not self._worker.is_alive() or not self._newest.abandoned:
+            return ""
+        return f"the detector is still {self.stalled(time.monotonic())}. {_REMEDY}"
+
+    def stop(self, timeout: float) -> tuple[bool, list[Any]]:
         """Ends the work after the present frame.
 
-        Returns whether it ended within `timeout` seconds (None: waits), and the subscriptions,
-        for the caller to destroy.
+        Returns whether it ended within `timeout` seconds, and the subscriptions, for the caller to
+        destroy. Work that did not end publishes nothing any more.
         """
         self._newest.close()
         subscriptions = [closed for camera in self.cameras.values() for closed in camera.close()]
@@ -65,6 +78,7 @@ class Pipeline:
         if self._worker is not None:
             self._worker.join(timeout)
             ended = not self._worker.is_alive()
+            self._newest.abandoned = not ended
         subscriptions += self._transforms.close()
         return ended, subscriptions
 
@@ -81,9 +95,15 @@ class Pipeline:
         thresholds = self._detector.thresholds
         report.values["existence_threshold"] = f"{thresholds.existence_threshold:g}"
         report.values["point_threshold"] = f"{thresholds.point_threshold:g}"
+        if stalled := self.stalled(now):
+            report.add(ERROR, f"{stalled}. {_REMEDY}")
+
+    def stalled(self, now: float) -> str:
+        """In words: in what the work hangs, and for how long; empty where it does not."""
         busy = self._busy
-        if busy is not None and now - busy[1] > self._settings.stale_after:
-            report.add(ERROR, f"has been busy with {busy[0]} for {now - busy[1]:.1f} s")
+        if busy is None or now - busy[1] <= _PATIENCE * self._settings.stale_after:
+            return ""
+        return f"busy with {busy[0]} for {now - busy[1]:.1f} s"
 
     def _receive(self, camera: str, message: Any) -> None:
         if self._newest.put(camera, message, time.monotonic()):
@@ -92,10 +112,10 @@ class Pipeline:
     def _work(self) -> None:
         newest = self._newest
         while (frames := newest.take()) is not None:
-            self._process(frames)
+            self._process(frames, newest)
             self._busy = None
 
-    def _process(self, frames: dict[str, Received]) -> None:
+    def _process(self, frames: dict[str, Received], newest: NewestFrames) -> None:
         self._enter("conversion")
         jobs = []
         for name, received in frames.items():
@@ -105,6 +125,8 @@ class Pipeline:
         self._enter("detection")
         segmentation = any(job.camera.outputs.segmentation_heard for job in jobs)
         done = self._detect(jobs, segmentation)
+        if newest.abandoned:
+            return
         self._enter("publishing")
         layout, published = self._detector.layout, []
         for job, detection in done:

@@ -10,11 +10,6 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
-MISSING = (
-    "tf2_ros is not installed (apt install ros-$ROS_DISTRO-tf2-ros-py), so transforms cannot be "
-    "heard"
-)
-
 
 class UnknownTransform(Exception):
     """TF does not connect two frames; the text is one line for the user."""
@@ -33,7 +28,7 @@ class Pose:
 
 
 class Transforms:
-    """Listens to /tf and /tf_static, from the first question on: there can be much to hear."""
+    """Listens to /tf and /tf_static from `listen` on: there can be much to hear."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -48,8 +43,9 @@ class Transforms:
 
         Raises UnknownTransform where TF does not connect the frames (yet).
         """
+        self.listen()
         if self._listener is None:
-            self._listen()
+            raise UnknownTransform(self._missing)
         tf2 = self._tf2
         try:
             try:
@@ -70,14 +66,15 @@ class Transforms:
         self._jumps.unregister()
         return [listener.tf_sub, listener.tf_static_sub]
 
-    def _listen(self) -> None:
-        if self._missing:
-            raise UnknownTransform(self._missing)
+    def listen(self) -> None:
+        """Begins to listen, unless it does already or tf2_ros cannot be used."""
+        if self._listener is not None or self._missing:
+            return
         try:
             import tf2_ros
         except ImportError as error:
-            self._missing = f"{MISSING} ({error})"
-            raise UnknownTransform(self._missing) from error
+            self._missing = _missing(error)
+            return
         self._tf2 = tf2_ros
         self._buffer = tf2_ros.Buffer()
         # A bag that begins anew: what TF knows of its end would stand in the way.
@@ -88,3 +85,12 @@ class Transforms:
             post_callback=lambda _: self._buffer.clear(),
         )
         self._listener = tf2_ros.TransformListener(self._buffer, self._node)
+
+
+def _missing(error: ImportError) -> str:
+    """Why transforms cannot be heard."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "tf2_ros":
+        why = "is not installed (apt install ros-$ROS_DISTRO-tf2-ros-py)"
+    else:
+        why = f"cannot be imported ({error})"
+    return f"tf2_ros {why}, so transforms cannot be heard"

@@ -16,8 +16,8 @@ from lane_sad_ros.ros.detector.diagnostics import (
 )
 
 
-def report(monitor: CameraMonitor, now: float, publishers: int = 1) -> Report:
-    return monitor.report(now, "/image", publishers, stale_after=2.0, hint="use a profile")
+def report(monitor: CameraMonitor, now: float, silent: str = "") -> Report:
+    return monitor.report(now, silent, "use a profile")
 
 
 def test_a_steady_camera_is_fine_and_its_rates_are_right():
@@ -26,7 +26,7 @@ def test_a_steady_camera_is_fine_and_its_rates_are_right():
         now = 100.0 + index / 10
         monitor.received(now)
         if index % 2:
-            monitor.dropped()
+            monitor.dropped(now)
         else:
             monitor.processed(now, lanes_found=2, batch=1)
             monitor.took(now, {"total": 0.020 if index < 200 else 0.120})
@@ -51,14 +51,61 @@ def test_rates_of_a_node_that_has_just_started_refer_to_its_age():
 def test_a_camera_that_never_sent_and_one_that_stopped():
     monitor = CameraMonitor(0.0)
     assert report(monitor, 1.9).level == OK
-    silent = report(monitor, 2.1, publishers=0)
+    assert monitor.silence(2.1) == 2.1
+    silent = report(monitor, 2.1, "nobody publishes /image")
     assert silent.level == WARN
     assert silent.reasons == ["no frame yet: nobody publishes /image"]
     monitor.received(3.0)
     assert report(monitor, 4.9).level == OK
-    stopped = report(monitor, 5.5)
+    assert monitor.silence(5.5) == 2.5
+    stopped = report(monitor, 5.5, "1 publisher(s)")
     assert stopped.level == WARN
-    assert stopped.reasons[0].startswith("no frame for 2.5 s: 1 publisher(s)")
+    assert stopped.reasons == ["no frame for 2.5 s: 1 publisher(s)"]
+
+
+def test_most_frames_dropped_is_a_warning_with_what_helps():
+    monitor = CameraMonitor(0.0)
+    for index in range(20):
+        monitor.received(0.1 * index)
+        if index % 2:
+            monitor.dropped(0.1 * index)
+    assert report(monitor, 2.0).level == OK
+    for index in range(20, 30):
+        monitor.received(0.1 * index)
+        monitor.dropped(0.1 * index)
+    result = report(monitor, 3.0)
+    assert result.level == WARN
+    assert "20 of 30 frames dropped" in result.reasons[0]
+    assert "faster engine" in result.reasons[0]
+    assert report(monitor, 3.1 + WINDOW).level == OK
+
+
+def test_bad_and_failed_frames_are_told_apart():
+    monitor = CameraMonitor(0.0)
+    monitor.failed(1.0, "out of memory")
+    monitor.bad(1.1, "short_data", "too short")
+    assert report(monitor, 1.5).reasons == [
+        "1 frame(s) failed lately: out of memory",
+        "1 bad frame(s) lately, the last: too short",
+    ]
+
+
+def test_the_rate_counts_from_when_somebody_listens():
+    monitor = CameraMonitor(0.0)
+    assert monitor.rate(1.0) is None
+    monitor.processed(1.0, lanes_found=1, batch=1)
+    monitor.unheard(5.0)
+    for index in range(5):
+        monitor.processed(6.0 + index / 10, lanes_found=1, batch=1)
+    assert monitor.rate(6.5) == pytest.approx(10)
+
+
+def test_where_the_ground_was_is_forgotten_when_nobody_listens():
+    monitor = CameraMonitor(0.0)
+    monitor.on_ground("camera_info")
+    assert report(monitor, 1.0).values["ground"] == "camera_info"
+    monitor.unheard(1.1)
+    assert report(monitor, 1.2).values["ground"] == "nobody listens to it"
 
 
 def test_lost_frames_come_with_what_helps_and_are_forgotten_in_time():

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from harness import TINY, bgr_image, scene, wait_until
 from lane_sad_ros.msg import LaneArray, LaneExistence
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -600,6 +602,75 @@ def test_work_that_hangs_is_an_error(start_node, client, stall):
     stall()
     status = client.wait_for_status(lambda s: s.level == "ERROR", "the hang", ": detector")
     assert "busy with detection for" in status.message
+    assert "respawn:=true" in status.message
+    camera = client.wait_for_status(lambda s: s.level == "ERROR", "unanswered frames")
+    assert "the detector is busy with detection" in camera.message
+
+
+def test_a_node_whose_work_hangs_can_be_deactivated_and_made_anew(
+    start_node, client, stall, monkeypatch
+):
+    detect = LaneDetector.detect
+    start_node(stale_after=0.1)
+    topic = client.lanes()
+    stall()
+    assert client.change_state("deactivate")
+    assert "though the detector is busy" in client.wait_for_log("deactivated")
+    assert not client.change_state("activate")
+    assert "cannot go on by itself" in client.wait_for_log("cannot activate")
+    assert client.change_state("cleanup")
+    monkeypatch.setattr(LaneDetector, "detect", detect)
+    assert client.change_state("configure")
+    assert client.change_state("activate")
+    camera = client.publisher(Image, "/image")
+    assert client.ask(camera, bgr_image(scene()), topic).lanes
+
+
+def test_a_stall_does_not_keep_the_process_from_ending(start_node, client, stall):
+    node = start_node()
+    client.lanes()
+    stall()
+    assert not node.finish(0.1)
+
+
+@pytest.fixture
+def stranger():
+    """A node of another process, as far as ROS can tell."""
+    context = Context()
+    context.init(args=[])
+    yield Node("stranger", context=context)
+    context.try_shutdown()
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("/cam/compressed", "set image_transport to compressed, and image to /cam"),
+        ("/cam", "nobody publishes /cam, but /cam/compressed: set image_transport to compressed"),
+        ("/wrong", "nobody publishes /wrong; there are /cam/compressed"),
+    ],
+)
+def test_a_wrong_topic_is_told_in_the_log_and_in_diagnostics(
+    start_node, client, stranger, image, said
+):
+    stranger.create_publisher(CompressedImage, "/cam/compressed", 1)
+    start_node(stale_after=0.5, arguments=["-r", f"image:={image}"])
+    assert said in client.wait_for_log(said)
+    status = client.wait_for_status(lambda s: said in s.message, said)
+    assert status.level == "WARN"
+
+
+def test_a_topic_that_is_compressed_already_is_heard_as_it_is(start_node, client):
+    start_node(image_transport="compressed", arguments=["-r", "image:=/cam/compressed"])
+    client.publisher(CompressedImage, "/cam/compressed")
+
+
+def test_the_first_image_is_introduced(start_node, client):
+    start_node()
+    client.publisher(Image, "/image", RELIABLE).publish(bgr_image(scene()))
+    line = client.wait_for_log("first image on /image")
+    assert "128x64 (bgr8)" in line
+    assert "no camera_info on /camera_info" in line
 
 
 def test_a_signal_while_weights_are_loading_ends_the_process_cleanly(start_process, client):

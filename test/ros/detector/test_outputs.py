@@ -172,6 +172,20 @@ def markers(message: MarkerArray) -> dict[tuple[str, int], Marker]:
     return {(marker.ns, marker.id): marker for marker in message.markers}
 
 
+def test_a_calibration_that_was_published_before_the_node_began_is_heard_and_kept(
+    start_node, client, detector, drive
+):
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.create_publisher(CameraInfo, "/camera_info", latched).publish(camera_info())
+    start_node(**MOUNTED)
+    listen(client, lanes=LaneArray)
+    until_on_ground(drive)
+    assert client.change_state("deactivate")
+    assert client.change_state("activate")
+    camera = client.publisher(Image, "/image")
+    assert client.ask(camera, picture(), LANES).ground_frame == "base_link"
+
+
 def test_the_marker_of_a_lane_that_goes_is_deleted(start_node, client, detector, drive):
     start_node(tracking=False, marker_lifetime=1.25, **MOUNTED)
     listen(client, lanes=LaneArray, markers=MarkerArray)
