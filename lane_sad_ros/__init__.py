@@ -7,6 +7,7 @@ lanes = LaneDetector.from_weights()(image)
 from __future__ import annotations
 
 import importlib
+import os
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["Frame", "Lane", "LaneDetector", "Lanes", "RoadModel", "__version__", "open_frames"]
+
+# PyTorch's threads spin while they wait for each other, so that one busy process beside them takes
+# most of their time. Here, since every way in comes by before PyTorch is loaded and reads these;
+# whoever has set one of them knows better.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+    os.environ |= {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
 
 # The generated messages (lane_sad_ros.msg) lie in the installed tree, which may be another folder
 # than the one that these modules are imported from.

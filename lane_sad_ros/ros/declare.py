@@ -57,12 +57,18 @@ def declare(node: Node, kind: type[Any], is_configured: Callable[[], bool] = lam
 
 def read(node: Node, kind: type[T]) -> T:
     """The present values of the parameters of `node`, as one value of `kind`."""
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
-    values: dict[str, Any] = {item.name: node.get_parameter(item.name).value for item in fields}
+    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return changed(kind(), map(node.get_parameter, names))
+
+
+def changed(values: T, parameters: Iterable[Parameter]) -> T:
+    """The values with those of some parameters, which may be others' too."""
+    fields = {item.name: item for item in dataclasses.fields(values)}  # type: ignore[arg-type]
+    given = {each.name: each.value for each in parameters if each.name in fields}
     # Lists come as list or array.array.
-    lists = {item.name for item in fields if isinstance(item.default, tuple)}
-    values |= {name: tuple(values[name]) for name in lists}
-    return kind(**values)
+    lists = [name for name in given if isinstance(fields[name].default, tuple)]
+    given |= {name: tuple(given[name]) for name in lists}
+    return dataclasses.replace(values, **given)  # type: ignore[type-var]
 
 
 def unknown_overrides(node: Node, kind: type[Any], names: Iterable[str]) -> list[str]:
@@ -81,7 +87,7 @@ def unknown_overrides(node: Node, kind: type[Any], names: Iterable[str]) -> list
 
 
 def _refusal(item: dataclasses.Field[Any], value: Any, configured: bool) -> str:
-    if configured and item.metadata["change"] == "unconfigured":
+    if configured and _fixed(item):
         return (
             "can only change while the node is unconfigured: deactivate and clean it up, set the "
             "parameter, then configure and activate it (ros2 lifecycle set)"
@@ -89,11 +95,17 @@ def _refusal(item: dataclasses.Field[Any], value: Any, configured: bool) -> str:
     return refusal(item, value)
 
 
+def _fixed(item: dataclasses.Field[Any]) -> bool:
+    """Whether the parameter changes only while the node is unconfigured."""
+    return bool(item.metadata["change"] == "unconfigured")
+
+
 def _descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
     metadata = item.metadata
+    when = "read-only while the node is configured" if _fixed(item) else ""
     descriptor = ParameterDescriptor(
         description=metadata["description"],
-        additional_constraints=metadata["constraints"],
+        additional_constraints="; ".join(filter(None, [metadata["constraints"], when])),
         read_only=metadata["change"] == "never",
     )
     lowest, highest = metadata["range"]

@@ -154,7 +154,7 @@ class Camera:
             if self._introduced:
                 return None
         try:
-            frame = _frame(received.message)
+            frame = _frame(received.message, self._settings.max_pixels)
         except BadImage as error:
             self.refuse(error.reason, str(error))
             return None
@@ -252,11 +252,11 @@ class Camera:
         return self._road.update(lanes, job.stamp_ns, ego=self.outputs.ego_heard)
 
 
-def _frame(message: Any) -> Frame:
+def _frame(message: Any, max_pixels: int) -> Frame:
     """The pixels of a message with a stamp that can be. Raises BadImage."""
     if message.header.stamp.sec < 0:
         raise BadImage(
             "bad_stamp",
             f"the stamp {message.header.stamp.sec} s is negative; it must be the time of exposure",
         )
-    return frame_from_message(message)
+    return frame_from_message(message, max_pixels)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from lane_sad_ros.ros import declare, process, qos
 from lane_sad_ros.ros.detector.diagnostics import ERROR, WARN, Report, Throttle
@@ -50,6 +52,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             self, DetectorParameters, is_configured=lambda: self.state != "unconfigured"
         )
         self._settings = declare.read(self, DetectorParameters)
+        self.add_on_set_parameters_callback(self._refuse_conflict)
         self.add_post_set_parameters_callback(self._on_parameters_set)
         for line in declare.unknown_overrides(self, DetectorParameters, self._parameter_overrides):
             self.get_logger().warning(line)
@@ -134,6 +137,20 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         """Back to unconfigured after a transition that raised."""
         return self.on_shutdown(state)
 
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Sets parameters. Those that have the value already are left alone, read-only ones too, so
+        that the node takes its own dump.
+        """
+        changed = [
+            given
+            for given in parameter_list
+            if not self.has_parameter(given.name)
+            or self.get_parameter(given.name).get_parameter_value() != given.get_parameter_value()
+        ]
+        if not changed and parameter_list:
+            return SetParametersResult(successful=True)
+        return super().set_parameters_atomically(changed)
+
     def finish(self, timeout: float) -> bool:
         """Ends all work before the process does; false if some goes on after `timeout` seconds."""
         if not self.finish_transitions(timeout):
@@ -144,6 +161,12 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         self._failure = reason
         self.get_logger().error(f"cannot configure: {reason}")
         return FAILURE
+
+    def _refuse_conflict(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        reason = ""
+        if self.state != "unconfigured":  # else configuring says it, when all are set
+            reason = declare.changed(self._settings, parameters).conflict()
+        return SetParametersResult(successful=not reason, reason=reason)
 
     def _on_parameters_set(self, _: Sequence[Any]) -> None:
         self._settings = declare.read(self, DetectorParameters)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lane_sad_ros.image_files import MAX_PIXELS
 from lane_sad_ros.names import AUTO, engines_text
 from lane_sad_ros.parameters import one_of, parameter
 from lane_sad_ros.road.parameters import RoadParameters
@@ -73,6 +74,9 @@ class DetectorParameters(RoadParameters):
         "Where the network runs: auto, cpu, cuda or cuda:N. auto takes a GPU if there is one.",
     )
     engine: str = parameter(AUTO, f"How the network runs. {engines_text()}.")
+    threads: int = parameter(
+        0, "Threads of the CPU for the network. 0: the engine decides.", lowest=0, highest=1024
+    )
     crop: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 0.0),
         "Part of the image that the network sees: left, top, right, bottom as fractions of the "
@@ -130,6 +134,12 @@ class DetectorParameters(RoadParameters):
         lowest=1,
         highest=100,
     )
+    max_pixels: int = parameter(
+        MAX_PIXELS,
+        "Compressed images that claim more pixels are refused before they take memory.",
+        lowest=1,
+        highest=2**31 - 1,
+    )
     use_tf: bool = parameter(
         True,
         "Without camera_height, take how the camera is mounted from TF, if tf2_ros is installed.",
@@ -143,8 +153,19 @@ class DetectorParameters(RoadParameters):
     )
     stale_after: float = parameter(
         2.0,
-        "Seconds without a frame, or in one step of the work, after which diagnostics warn.",
+        "Seconds without a frame after which the node warns. Three quarters of it in one step of "
+        "the work are an error.",
         change="any",
         lowest=0.1,
         highest=3600.0,
     )
+
+    def conflict(self) -> str:
+        """What of the values does not go together, in words; empty where all do."""
+        if self.mounting is None or len(self.cameras) == 1:
+            return ""
+        return (
+            f"camera_height is {self.camera_height:g}: that is how one camera is mounted, not "
+            f"{' and '.join(self.cameras)}; set it to 0 and let TF connect the frames of the "
+            f"cameras with {self.base_frame}"
+        )

@@ -35,12 +35,8 @@ class Pipeline:
 
     def __init__(self, node: LifecycleNode, settings: DetectorParameters, warn: Warn) -> None:
         self._settings = settings
-        if settings.camera_height > 0 and len(settings.cameras) > 1:
-            raise ValueError(
-                f"camera_height is {settings.camera_height:g}: that is how one camera is mounted, "
-                f"not {' and '.join(settings.cameras)}; set it to 0 and let TF connect the frames "
-                f"of the cameras with {settings.base_frame}"
-            )
+        if conflict := settings.conflict():
+            raise ValueError(conflict)
         self._detector = _load(settings)
         self._apply_thresholds()
         self._newest = NewestFrames()
@@ -175,6 +171,7 @@ def _load(settings: DetectorParameters) -> LaneDetector:
         Path(settings.weights).expanduser() if settings.weights else None,
         device=settings.device,
         engine=settings.engine,
+        threads=settings.threads,
         crop=(left, top, right, bottom) if any(settings.crop) else None,
     )
     for batch in range(1, len(settings.cameras) + 1):

@@ -50,7 +50,7 @@ def test_every_parameter_is_described(start_node, client):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("autostart", False, "read-only"),
+        ("autostart", True, "read-only"),
         ("existence_threshold", 1.5, "Max: 1.0"),
         ("existence_threshold", -0.5, "between 0 and 1"),
         ("point_threshold", 1, "DOUBLE"),
@@ -88,7 +88,7 @@ def test_choices_are_checked(start_node, client, name, value, words):
 def test_what_the_detector_is_made_of_changes_only_while_unconfigured(start_node, client):
     start_node()
     client.wait_for_state("active")
-    result = client.set("device", "cpu")
+    result = client.set("device", "auto")
     assert not result.successful
     assert "unconfigured" in result.reason
     assert client.change_state("deactivate")
@@ -100,6 +100,27 @@ def test_what_the_detector_is_made_of_changes_only_while_unconfigured(start_node
     client.lanes("/lane_detector/front/lanes")
     front = client.publisher(Image, "/front/image")
     assert client.ask(front, bgr_image(scene()), "/lane_detector/front/lanes").lanes
+
+
+def test_the_node_takes_its_own_parameters_and_says_which_are_fixed(start_node, client):
+    """As `ros2 param load` of what `ros2 param dump` wrote does."""
+    node = start_node()
+    client.wait_for_state("active")
+    descriptors = client.describe()
+    for name, value in node.get_parameters_by_prefix("").items():
+        assert client.set(name, value.value).successful, name
+    assert not client.set("autostart", False).successful
+    assert "while the node is configured" in descriptors["weights"].additional_constraints
+    assert "while the node is configured" not in descriptors["tracking"].additional_constraints
+
+
+def test_the_mounting_of_one_camera_is_not_taken_for_that_of_several(start_node, client):
+    start_node(cameras=["front", "rear"])
+    client.wait_for_state("active")
+    result = client.set("camera_height", 1.5)
+    assert not result.successful
+    assert "not front and rear" in result.reason
+    assert client.set("camera_pitch", 0.1).successful
 
 
 def found(message: LaneArray) -> tuple[int, int]:
