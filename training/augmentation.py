@@ -38,6 +38,9 @@ _LANES = 16
 # The slot of a lane that is given by its position after the change.
 _BY_POSITION = -2
 
+# Boxes that hide parts of lanes, at most.
+_BOXES = 3
+
 # Half the side of the blur's kernel: three of its largest standard deviation, pixels.
 _BLUR_REACH = 8
 
@@ -92,7 +95,12 @@ class Prepared(NamedTuple):
     """A sample, or a batch of samples, before its change; shapes without the batch axis.
 
     image: uint8 H×W×3 RGB, the part of the photo that a change can show ("source" below).
-    classes, mapped: uint8 H×W class map of the source and whether labels come from it.
+    classes, mapped: uint8 H×W class map of the source and whether labels come from it; mirrored:
+    whether its slots are to be swapped.
+    number: int64, of the image where pixels are kept on the device (`Kept`) and do not come along.
+    frame: float32 (left, top, right, bottom) of what another camera would show, in source pixels.
+    boxes: float32 3×7 (left, top, right, bottom, from u, from v, gain) of pieces of the image that
+    are pasted over it, in source pixels; without area where there is none.
     lanes: float32 L×N×2 (u, v) in source pixels. slots: int64 L. partial: whether slots without a
     lane are unknown, not empty.
     view, back: float32 2×3 affine matrices, source to network pixels and back.
@@ -106,6 +114,10 @@ class Prepared(NamedTuple):
     image: Tensor
     classes: Tensor
     mapped: Tensor
+    mirrored: Tensor
+    number: Tensor
+    frame: Tensor
+    boxes: Tensor
     lanes: Tensor
     slots: Tensor
     partial: Tensor
@@ -123,45 +135,31 @@ class Prepared(NamedTuple):
     seed: Tensor
 
 
-def prepare(
-    sample: LabelledImage, layout: LaneLayout, ranges: Augmentation, rng: np.random.Generator
-) -> Prepared:
-    """The source of a sample and a random change of it, in shapes that every sample shares.
+class Outline(NamedTuple):
+    """What a sample is without its pixels. size: (width, height); mapped: with a class map."""
 
-    The same numbers are drawn in the same order whatever the sample is, but for those of `hidden`,
-    the last. Slots that the sample says itself, as numbers or in a class map, are kept, only
-    swapped in a mirrored image; then the change has no lateral move, which would make other lanes
-    the ego lanes.
-    Raises ValueError if the sample has too many lanes, or a slot or class that the layout lacks.
-    """
-    slots = len(layout.slots)
-    if ranges.cut > 0:
-        sample = _cut(sample, ranges, rng)
+    size: tuple[int, int]
+    lanes: tuple[NDArray[np.float32], ...]
+    slots: tuple[int, ...] | None
+    mapped: bool
+    partial: bool
+
+
+def outline(sample: LabelledImage) -> Outline:
+    """The outline of a sample."""
     height, width = sample.image.shape[:2]
-    source = source_layout(layout, ranges)
-    said = sample.slots is not None or sample.classes is not None
+    mapped = sample.classes is not None
+    return Outline((width, height), sample.lanes, sample.slots, mapped, sample.partial)
 
-    mirrored, change = _random_change(layout, ranges, rng)
-    to_network = _pixels(layout, (width, height))
-    to_source = _pixels(source, (width, height))
-    to_reference = _scaling(np.divide(layout.image_size, (width, height)), (0, 0))
-    from_source = to_reference @ np.linalg.inv(to_source)
-    view = to_network @ np.linalg.inv(to_reference) @ change @ from_source
 
-    # The row shift, drawn in reference pixels, in those of the source.
-    columns = layout.image_size[0] / 1280
-    lateral = rng.uniform(-ranges.lateral, ranges.lateral) * (rng.random() < 0.7)
-    bend = rng.uniform(-ranges.bend, ranges.bend) * columns**2 * (rng.random() < 0.7)
-    meeting = vanishing_row(sample.lanes, height)
-    horizon = to_source[1, 1] * (0.38 * height if meeting is None else meeting) + to_source[1, 2]
-    zoom_u, zoom_v = from_source[0, 0], from_source[1, 1]
-    shift = (
-        horizon,
-        0.0 if said else lateral * zoom_v / zoom_u,
-        bend / (zoom_u * zoom_v),
-        20 * columns / zoom_v,
-    )
+def source_pixels(
+    sample: LabelledImage, layout: LaneLayout, ranges: Augmentation
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The source of a sample, RGB H×W×3, and its class map H×W, empty where it has none.
 
+    Raises ValueError if it has a class that the layout lacks.
+    """
+    source, slots = source_layout(layout, ranges), len(layout.slots)
     image = cv2.cvtColor(_resized(sample.image, source, cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
     classes = np.zeros(image.shape[:2], np.uint8)
     if sample.classes is not None:
@@ -171,43 +169,132 @@ def prepare(
                 f"a class map holds class {classes.max()}; the layout {layout.name} has the "
                 f"classes 0 to {slots}"
             )
-        if mirrored:
-            classes = np.where(classes > 0, slots + 1 - classes, 0).astype(np.uint8)
+    return np.asarray(image, np.uint8), classes
 
-    if len(sample.lanes) > _LANES:
-        raise ValueError(f"an image has {len(sample.lanes)} lanes; at most {_LANES} are learned")
-    if sample.slots and not 0 <= min(sample.slots) <= max(sample.slots) < slots:
-        raise ValueError(
-            f"an image has lanes in the slots {sample.slots}; the layout {layout.name} has the "
-            f"slots 0 to {slots - 1}"
-        )
-    lanes = np.zeros((_LANES, POINTS, 2), np.float32)
-    lane_slots = np.full(_LANES, ABSENT)
-    for index, lane in enumerate(sample.lanes):
-        lanes[index] = evenly(lane) * np.diag(to_source)[:2] + to_source[:2, 2]
-        lane_slots[index] = _BY_POSITION
-        if sample.slots is not None:
-            slot = sample.slots[index]
-            lane_slots[index] = slots - 1 - slot if mirrored else slot
 
+def prepare(
+    sample: LabelledImage, layout: LaneLayout, ranges: Augmentation, rng: np.random.Generator
+) -> Prepared:
+    """The source of a sample and a random change of it, in shapes that every sample shares.
+
+    Raises ValueError if the sample has too many lanes, or a slot or class that the layout lacks.
+    """
+    image, classes = (torch.from_numpy(part) for part in source_pixels(sample, layout, ranges))
+    drawn = draw(outline(sample), layout, ranges, rng)
+    return drawn._replace(image=image, classes=classes)
+
+
+def draw(
+    sample: Outline,
+    layout: LaneLayout,
+    ranges: Augmentation,
+    rng: np.random.Generator,
+    number: int = -1,
+) -> Prepared:
+    """A random change of a sample, without pixels.
+
+    The same numbers are drawn in the same order whatever the sample is, but for those of `hidden`,
+    the last. Slots that the sample says itself, as numbers or in a class map, are kept, only
+    swapped in a mirrored image; then the change has no lateral move, which would make other lanes
+    the ego lanes. number: of the image among those that are kept on the device.
+    Raises ValueError if the sample has too many lanes, or a slot that the layout lacks.
+    """
+    source = source_layout(layout, ranges)
+    view = _cut(sample.size, ranges, rng) if ranges.cut > 0 else None
+    left, top, width, height = view or (0, 0, *sample.size)
+    said = sample.slots is not None or sample.mapped
+
+    mirrored, change = _random_change(layout, ranges, rng)
+    moved = _scaling(np.ones(2), (left, top))
+    to_network = _pixels(layout, (width, height)) @ moved
+    to_source = _pixels(source, sample.size)
+    to_reference = _scaling(np.divide(layout.image_size, (width, height)), (0, 0)) @ moved
+    from_source = to_reference @ np.linalg.inv(to_source)
+    to_view = to_network @ np.linalg.inv(to_reference) @ change @ from_source
+
+    # The row shift, drawn in reference pixels, in those of the source.
+    columns = layout.image_size[0] / 1280
+    lateral = rng.uniform(-ranges.lateral, ranges.lateral) * (rng.random() < 0.7)
+    bend = rng.uniform(-ranges.bend, ranges.bend) * columns**2 * (rng.random() < 0.7)
+    meeting = vanishing_row(sample.lanes, sample.size[1])
+    row = top + 0.38 * height if meeting is None else meeting
+    horizon = to_source[1, 1] * row + to_source[1, 2]
+    zoom_u, zoom_v = from_source[0, 0], from_source[1, 1]
+    shift = (
+        horizon,
+        0.0 if said else lateral * zoom_v / zoom_u,
+        bend / (zoom_u * zoom_v),
+        20 * columns / zoom_v,
+    )
+    lanes, slots = _placed(sample, to_source, layout, mirrored)
     colour = _random_colour(layout.input_size, ranges.colour, rng)
     seed = int(rng.integers(2**63 - 1))
+    boxes = np.zeros((_BOXES, 7))
     if ranges.hidden > 0:
         # The last that is drawn: how often it is depends on the lanes.
-        _hide(image, lanes[: len(sample.lanes)], horizon, ranges.hidden, rng)
+        shown = lanes[: len(sample.lanes)]
+        _hide(boxes, source.input_size, shown, horizon, ranges.hidden, rng)
     return Prepared(
-        image=torch.from_numpy(image),
-        classes=torch.from_numpy(classes),
-        mapped=torch.tensor(sample.classes is not None),
+        image=torch.empty(0, dtype=torch.uint8),
+        classes=torch.empty(0, dtype=torch.uint8),
+        mapped=torch.tensor(sample.mapped),
+        mirrored=torch.tensor(mirrored),
+        number=torch.tensor(number),
+        frame=_floats(_frame(view, to_source)),
+        boxes=_floats(boxes),
         lanes=torch.from_numpy(lanes),
-        slots=torch.from_numpy(lane_slots),
+        slots=torch.from_numpy(slots),
         partial=torch.tensor(sample.partial),
-        view=_floats(view[:2]),
-        back=_floats(np.linalg.inv(view)[:2]),
+        view=_floats(to_view[:2]),
+        back=_floats(np.linalg.inv(to_view)[:2]),
         shift=_floats(shift),
         seed=torch.tensor(seed),
         **{name: _floats(value) for name, value in colour.items()},
     )
+
+
+def _placed(
+    sample: Outline, to_source: NDArray[np.float64], layout: LaneLayout, mirrored: bool
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The lanes L×N×2 of a sample in source pixels and their slots L."""
+    count = len(layout.slots)
+    if len(sample.lanes) > _LANES:
+        raise ValueError(f"an image has {len(sample.lanes)} lanes; at most {_LANES} are learned")
+    if sample.slots and not 0 <= min(sample.slots) <= max(sample.slots) < count:
+        raise ValueError(
+            f"an image has lanes in the slots {sample.slots}; the layout {layout.name} has the "
+            f"slots 0 to {count - 1}"
+        )
+    lanes = np.zeros((_LANES, POINTS, 2), np.float32)
+    slots = np.full(_LANES, ABSENT)
+    for index, lane in enumerate(sample.lanes):
+        lanes[index] = evenly(lane) * np.diag(to_source)[:2] + to_source[:2, 2]
+        slots[index] = _BY_POSITION
+        if sample.slots is not None:
+            slot = sample.slots[index]
+            slots[index] = count - 1 - slot if mirrored else slot
+    return lanes, slots
+
+
+def _frame(
+    view: tuple[int, int, int, int] | None, to_source: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The borders of a cut in source pixels; endlessly far without one."""
+    if view is None:
+        return np.array([-np.inf, -np.inf, np.inf, np.inf])
+    left, top, width, height = view
+    corners = np.array([[left, left + width], [top, top + height], [1.5, 1.5]]) - 0.5
+    return (to_source @ corners)[:2].T.ravel()
+
+
+class Kept(NamedTuple):
+    """The sources of many samples on the device: uint8 images N×H×W×3 and class maps N×H×W.
+
+    classes: None where no sample has one.
+    """
+
+    images: Tensor
+    classes: Tensor | None
 
 
 class Changes:
@@ -216,10 +303,20 @@ class Changes:
     Nothing that a sample becomes depends on the others of its batch.
     """
 
-    def __init__(self, layout: LaneLayout, lane_width: float, device: torch.device) -> None:
-        """Of samples prepared for `layout`; lane_width: of drawn labels in reference pixels."""
+    def __init__(
+        self,
+        layout: LaneLayout,
+        lane_width: float,
+        device: torch.device,
+        kept: Kept | None = None,
+    ) -> None:
+        """Of samples prepared for `layout`; lane_width: of drawn labels in reference pixels.
+
+        kept: the pixels of samples that come without theirs.
+        """
         self.layout = layout
         self.device = device
+        self._kept = kept
         width, height = layout.input_size
         self._thickness = lane_width * width / (layout.crop[2] - layout.crop[0])
         self._normalise = Normalise(layout).to(device)
@@ -234,18 +331,36 @@ class Changes:
         0 background, 1 + slot), existence flags B×slots (float32) and whether they are known,
         B×slots (bool).
         """
+        host = batch
         batch = Prepared(*(part.to(self.device, non_blocking=True) for part in batch))
+        batch = self._with_pixels(batch, host)
         column, row = self._grid(batch)
-        pixels = self._recolour(_sample(batch.image, column, row, batch.border), batch)
-        inputs = self._normalise(pixels.contiguous(memory_format=torch.channels_last))
-        classes = torch.where(
-            batch.mapped[:, None, None],
-            _nearest(batch.classes, column, row),
-            self._drawn(batch),
-        )
-        exists = existence(classes, len(self.layout.slots))
+        inside = _inside(batch.frame, column, row) if host.frame.isfinite().any() else None
+        seen = _sample(batch.image, column, row, batch.border, inside)
+        recoloured = self._recolour(seen, batch, host)
+        inputs = self._normalise(recoloured.contiguous(memory_format=torch.channels_last))
+        slots = len(self.layout.slots)
+        classes = self._drawn(batch)
+        if host.mapped.any():
+            maps = _nearest(batch.classes, column, row, inside)
+            swapped = batch.mirrored[:, None, None] & (maps > 0)
+            maps = torch.where(swapped, slots + 1 - maps, maps)
+            classes = torch.where(batch.mapped[:, None, None], maps, classes)
+        exists = existence(classes, slots)
         known = (exists > 0) | ~batch.partial[:, None]
         return inputs, classes.long(), exists, known
+
+    def _with_pixels(self, batch: Prepared, host: Prepared) -> Prepared:
+        """The batch with its pixels, where they are kept on the device, and boxes pasted."""
+        images, classes = batch.image, batch.classes
+        if self._kept is not None:
+            images = self._kept.images[batch.number]
+            if self._kept.classes is not None:
+                classes = self._kept.classes[batch.number]
+        boxes = host.boxes.tolist()
+        if any(box[2] > box[0] for boxes_of_one in boxes for box in boxes_of_one):
+            images = _pasted(images, boxes)
+        return batch._replace(image=images, classes=classes)
 
     def _grid(self, batch: Prepared) -> tuple[Tensor, Tensor]:
         """The source column and row, B×H×W each, that each network pixel comes from."""
@@ -261,22 +376,23 @@ class Changes:
         lane_slots = torch.where(batch.slots == _BY_POSITION, by_position, batch.slots)
         return draw_labels(lanes, lane_slots, slots, size, self._thickness)
 
-    def _recolour(self, pixels: Tensor, batch: Prepared) -> Tensor:
-        """Images B×3×H×W, 0 to 255, in other light and through another camera."""
+    def _recolour(self, pixels: Tensor, batch: Prepared, host: Prepared) -> Tensor:
+        """Images B×3×H×W, 0 to 255, in other light and through another camera.
+
+        host: the batch in the host's memory, so that nothing waits for the device.
+        """
         gain, contrast = batch.gain[..., None, None], batch.contrast[:, None, None, None]
         mean = (pixels.mean(dim=(2, 3), keepdim=True) * gain).mean(dim=1, keepdim=True)
         pixels = pixels.mul_(gain * contrast).add_(mean * (1 - contrast))
         grey = pixels.mean(dim=1, keepdim=True)
         pixels = torch.lerp(grey, pixels, batch.saturation[:, None, None, None])
         pixels = pixels.mul_(self._shade(batch)[:, None])
-        blurred = batch.blur > 0
-        if blurred.any():
+        blurred = (host.blur > 0).nonzero()[:, 0].tolist()
+        if blurred:
             pixels[blurred] = _blur(pixels[blurred], batch.blur[blurred])
         # Noise from each sample's own seed.
         generator = torch.Generator(self.device)
-        for image, level, seed in zip(
-            pixels, batch.noise.tolist(), batch.seed.tolist(), strict=True
-        ):
+        for image, level, seed in zip(pixels, host.noise.tolist(), host.seed.tolist(), strict=True):
             if level > 0:
                 generator.manual_seed(seed)
                 noise = torch.empty(image.shape[1:], device=self.device)
@@ -366,25 +482,20 @@ def _scaling(zoom: NDArray[np.float64], corner: tuple[int, int]) -> NDArray[np.f
     return matrix
 
 
-def _cut(sample: LabelledImage, ranges: Augmentation, rng: np.random.Generator) -> LabelledImage:
-    """A sample cut, with a chance of `ranges.cut`, to the shape of another camera's image.
+def _cut(
+    size: tuple[int, int], ranges: Augmentation, rng: np.random.Generator
+) -> tuple[int, int, int, int] | None:
+    """What another camera shows of an image: (left, top, width, height), with a chance of `cut`.
 
     A wider shape loses rows above and below, a narrower one as many columns on either side.
     """
     chance, share = rng.random(), rng.uniform(0.3, 0.7)
-    shape = np.exp(rng.uniform(*np.log(ranges.shapes)))
+    shape = float(np.exp(rng.uniform(*np.log(ranges.shapes))))
     if chance >= ranges.cut:
-        return sample
-    height, width = sample.image.shape[:2]
-    kept = np.minimum([width, height], [height * shape, width / shape]).round().astype(int)
-    left, top = (width - kept[0]) // 2, int(share * (height - kept[1]))
-    part = np.s_[top : top + kept[1], left : left + kept[0]]
-    return dataclasses.replace(
-        sample,
-        image=sample.image[part],
-        lanes=tuple(lane - np.array([left, top], np.float32) for lane in sample.lanes),
-        classes=None if sample.classes is None else sample.classes[part],
-    )
+        return None
+    width, height = size
+    wide, high = min(width, round(height * shape)), min(height, round(width / shape))
+    return (width - wide) // 2, int(share * (height - high)), wide, high
 
 
 def _resized(pixels: NDArray[np.uint8], source: LaneLayout, how: int) -> NDArray[np.uint8]:
@@ -398,21 +509,22 @@ def _floats(value: Any) -> Tensor:
 
 
 def _hide(
-    image: NDArray[np.uint8],
+    boxes: NDArray[np.float64],
+    size: tuple[int, int],
     lanes: NDArray[np.float32],
     horizon: float,
     probability: float,
     rng: np.random.Generator,
 ) -> None:
-    """Pastes boxes that stand on lanes L×N×2 into an image H×W×3, with a chance of `probability`.
+    """Fills in boxes (see `Prepared`) that stand on lanes L×N×2, with a chance of `probability`.
 
-    Each is a piece of the same image in other light, of the size that a car or lorry has there. It
-    leaves the near third of the lane that it stands on.
+    Each is a piece of the same image of (width, height), in other light, as large as a car or lorry
+    is there. It leaves the near third of the lane that it stands on.
     """
     if not len(lanes) or rng.random() >= probability:
         return
-    height, width = image.shape[:2]
-    for _ in range(rng.integers(1, 4)):
+    width, height = size
+    for box in boxes[: rng.integers(1, len(boxes) + 1)]:
         lane = lanes[rng.integers(len(lanes))]
         far_to_near = lane[lane[:, 1].argsort()]
         u, foot = far_to_near[rng.integers(2 * len(lane) // 3)]
@@ -424,8 +536,19 @@ def _hide(
         if x1 - x0 < 2 or y1 - y0 < 2:
             continue
         x, y = rng.integers(width - (x1 - x0) + 1), rng.integers(height - (y1 - y0) + 1)
-        piece = image[y : y + y1 - y0, x : x + x1 - x0] * rng.uniform(0.3, 1.3)
-        image[y0:y1, x0:x1] = piece.clip(0, 255).astype(np.uint8)
+        box[:] = x0, y0, x1, y1, x, y, rng.uniform(0.3, 1.3)
+
+
+def _pasted(images: Tensor, boxes: list[list[list[float]]]) -> Tensor:
+    """Images B×H×W×3 with pieces of each pasted over it, see `Prepared`; boxes: B×K×7."""
+    images = images.clone()
+    for image, boxes_of_one in zip(images, boxes, strict=True):
+        for *edges, gain in boxes_of_one:
+            x0, y0, x1, y1, x, y = map(int, edges)
+            if x1 > x0:
+                piece = image[y : y + y1 - y0, x : x + x1 - x0].float() * gain
+                image[y0:y1, x0:x1] = piece.clamp_(0, 255).to(torch.uint8)
+    return images
 
 
 def _random_colour(
@@ -485,22 +608,35 @@ def _row_shift(row: Tensor, shift: Tensor) -> Tensor:
     return lateral * below.clamp(min=0) + bend * far / (far * far + near * near)
 
 
-def _sample(images: Tensor, column: Tensor, row: Tensor, border: Tensor) -> Tensor:
-    """Images B×H×W×3 (uint8) at places B×h×w, bilinear, as B×3×h×w floats; `border` outside."""
+def _inside(frame: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    """Whether places B×h×w lie within frames B×4."""
+    left, top, right, bottom = frame[:, :, None, None].unbind(dim=1)
+    return (column >= left) & (column <= right) & (row >= top) & (row <= bottom)
+
+
+def _sample(
+    images: Tensor, column: Tensor, row: Tensor, border: Tensor, inside: Tensor | None
+) -> Tensor:
+    """Images B×H×W×3 (uint8) at places B×h×w, bilinear, as B×3×h×w floats; `border` outside.
+
+    inside: B×h×w, what is not to be border; None: all of the images.
+    """
     height, width = images.shape[1:3]
     outside = border[:, :, None, None]
     pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     grid = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1)
-    return F.grid_sample(pixels.sub_(outside), grid, align_corners=False).add_(outside)
+    found = F.grid_sample(pixels.sub_(outside), grid, align_corners=False)
+    return (found if inside is None else found.mul_(inside[:, None])).add_(outside)
 
 
-def _nearest(maps: Tensor, column: Tensor, row: Tensor) -> Tensor:
+def _nearest(maps: Tensor, column: Tensor, row: Tensor, inside: Tensor | None) -> Tensor:
     """Maps B×H×W at the pixels nearest to places B×h×w; 0 outside."""
     height, width = maps.shape[1:]
     u, v = column.round().long(), row.round().long()
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    index = (v * width + u).masked_fill_(~inside, 0).flatten(1)
-    return maps.flatten(1).gather(1, index).view_as(u) * inside
+    within = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    within = within if inside is None else within & inside
+    index = (v * width + u).masked_fill_(~within, 0).flatten(1)
+    return maps.flatten(1).gather(1, index).view_as(u) * within
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:

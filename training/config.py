@@ -124,7 +124,8 @@ class Config:
     average: decay of the running average of the weights, which is what is kept.
     seed: of all that is random. device: auto, cpu, cuda or cuda:N.
     precision: float32, bfloat16 or float16. compile: whether to compile the network.
-    workers: processes that read images, for each training process. cache: MB of images kept.
+    workers: processes that read images, for each training process. cache: MB of images
+    kept; or device: all of them in the device's memory, and all of a step is done there.
     log_every, save_every, validate_every: steps from one log line, checkpoint, validation to the
     next.
     """
@@ -155,7 +156,7 @@ class Config:
     precision: str = "float32"
     compile: bool = False
     workers: int = 1
-    cache: int = 1024
+    cache: int | str = 1024
     log_every: int = 20
     save_every: int = 200
     validate_every: int = 1000
@@ -167,6 +168,8 @@ class Config:
             raise ValueError(f"arch {self.arch!r} is not one of {', '.join(ARCHITECTURES)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}")
+        if isinstance(self.cache, str) and self.cache != "device":
+            raise ValueError(f"cache is a number of MB or device, not {self.cache!r}")
         names = [source.name for source in self.validation]
         if len(set(names)) < len(names):
             raise ValueError(f"validation sets must differ in their names: {', '.join(names)}")
@@ -342,5 +345,5 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         except ValueError:
             pass
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: expected {hint.__name__}, not {value!r}")
+        raise ValueError(f"{where}: expected {getattr(hint, '__name__', hint)}, not {value!r}")
     return value

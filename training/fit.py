@@ -70,11 +70,14 @@ class _Run:
             raise ValueError("the configuration names no data to train on")
         self.config, self.output, self.fabric = config, output, fabric
         self.layout = config.lane_layout()
-        reading = Reading.for_layout(source_layout(self.layout, config.augmentation), config.cache)
+        source = source_layout(self.layout, config.augmentation)
+        cache = config.cache
+        reading = Reading.for_layout(source, cache if isinstance(cache, int) else 0)
         sets = [source.open(reading) for source in config.data]
         self.samples = Samples(config, self.layout, sets)
         self.validation = {source.name: source.open() for source in config.validation}
-        self.learner = Learner(config, self.layout, fabric)
+        kept = self.samples.keep(fabric.device) if cache == "device" else None
+        self.learner = Learner(config, self.layout, fabric, kept)
         if fabric.is_global_zero:
             self._check_folder()
             self._say_what_is_trained()

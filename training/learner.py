@@ -17,7 +17,7 @@ from lane_sad_ros.network.architectures import build_network, describe_network
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_backbone, load_network
 
-from .augmentation import Changes, Prepared
+from .augmentation import Changes, Kept, Prepared
 from .config import Config, Optimizer
 from .distillation import SelfAttentionDistillation, measure
 from .parallel import synchronise_batch_norm
@@ -26,7 +26,9 @@ from .parallel import synchronise_batch_norm
 class Learner:
     """The network of a configuration in training; its average is what is kept."""
 
-    def __init__(self, config: Config, layout: LaneLayout, fabric: Fabric) -> None:
+    def __init__(
+        self, config: Config, layout: LaneLayout, fabric: Fabric, kept: Kept | None = None
+    ) -> None:
         self.config, self.fabric = config, fabric
         torch.manual_seed(config.seed)
         self.network = make_network(config, layout)
@@ -46,7 +48,7 @@ class Learner:
         self.schedule = LambdaLR(optimizer, course(config.optimizer, config.steps))
         module = torch.compile(self.network) if config.compile else self.network
         self.forward, self.optimizer = fabric.setup(module, optimizer)  # type: ignore[arg-type]
-        self.changes = Changes(layout, config.lane_width, fabric.device)
+        self.changes = Changes(layout, config.lane_width, fabric.device, kept)
 
     def learn(self, batch: Prepared, step: int) -> dict[str, Tensor]:
         """Step number `step`, from 0, on this process's part of the batch; the loss terms."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
 from lane_sad_ros.lanes import LaneLayout
 
-from .augmentation import Prepared, prepare
+from .augmentation import (
+    Kept,
+    Outline,
+    Prepared,
+    draw,
+    outline,
+    prepare,
+    source_layout,
+    source_pixels,
+)
 from .config import Config
 from .datasets import LabelledDataset
 
@@ -22,12 +33,42 @@ class Samples(Dataset[Prepared]):
         self.config, self.layout, self.sets = config, layout, sets
         shares = np.array([source.share for source in config.data])
         self.shares = shares / shares.sum()
+        self._starts = np.concatenate([[0], np.cumsum([len(dataset) for dataset in sets])])
+        self._outlines: list[Outline] = []
+
+    def keep(self, device: torch.device) -> Kept:
+        """All images on a device; samples come without pixels from then on.
+
+        Raises ValueError that says how much they take where the device has not as much.
+        """
+        size = source_layout(self.layout, self.config.augmentation).input_size
+        shape = (int(self._starts[-1]), size[1], size[0])
+        try:
+            images = torch.empty((*shape, 3), dtype=torch.uint8, device=device)
+            classes = torch.zeros(shape, dtype=torch.uint8, device=device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"cache: device needs {4e-9 * math.prod(shape):.1f} GB on {device}; give a number "
+                "of MB for the host's memory instead"
+            ) from error
+        samples = (dataset[index] for dataset in self.sets for index in range(len(dataset)))
+        for number, sample in enumerate(samples):
+            image, mapped = source_pixels(sample, self.layout, self.config.augmentation)
+            images[number] = torch.from_numpy(image)
+            classes[number] = torch.from_numpy(mapped)
+            self._outlines.append(outline(sample))
+        has_maps = any(sample.mapped for sample in self._outlines)
+        return Kept(images, classes if has_maps else None)
 
     def __getitem__(self, index: int) -> Prepared:
         rng = np.random.default_rng((self.config.seed, index))
-        dataset = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
-        sample = dataset[_draw(dataset, rng)]
-        return prepare(sample, self.layout, self.config.augmentation, rng)
+        chosen = int(rng.choice(len(self.sets), p=self.shares))
+        within = _draw(self.sets[chosen], rng)
+        ranges = self.config.augmentation
+        if self._outlines:
+            number = int(self._starts[chosen]) + within
+            return draw(self._outlines[number], self.layout, ranges, rng, number)
+        return prepare(self.sets[chosen][within], self.layout, ranges, rng)
 
 
 def _draw(dataset: LabelledDataset, rng: np.random.Generator) -> int:

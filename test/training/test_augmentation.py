@@ -13,7 +13,18 @@ from lane_sad_ros.detection.preprocess import Normalise, Preprocessor
 from lane_sad_ros.formats.slots import ABSENT, assign_slots, evenly, slots_of
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import SLOTS_6, TUSIMPLE, Decoding, LaneLayout
-from training.augmentation import NONE, Augmentation, Changes, Prepared, prepare, source_layout
+from training.augmentation import (
+    NONE,
+    Augmentation,
+    Changes,
+    Kept,
+    Prepared,
+    draw,
+    outline,
+    prepare,
+    source_layout,
+    source_pixels,
+)
 from training.datasets.drawing import draw_labels, draw_line, existence
 from training.datasets.images import LabelledImage
 
@@ -155,7 +166,9 @@ LAYOUT = LaneLayout(
     input_size=(160, 72),
     decoding=Decoding(rows=(80, 180, 5), smoothing=3),
 )
-WHOLE = dataclasses.replace(LAYOUT, image_size=(160, 72), crop=(0, 0, 160, 72))
+WHOLE = dataclasses.replace(
+    LAYOUT, image_size=(160, 72), crop=(0, 0, 160, 72), decoding=Decoding(rows=(30, 72, 2))
+)
 CPU = torch.device("cpu")
 WIDTH = 8.0  # of painted and drawn lanes in reference pixels
 # Blue, green and red paint on black: BGR of each lane of `painted`, from left to right.
@@ -426,6 +439,24 @@ def test_a_sample_is_the_same_in_every_batch() -> None:
             assert torch.equal(part[0], expected[index])
         for part, expected in zip(change(alone), together, strict=True):
             torch.testing.assert_close(part[0], expected[index], atol=1e-5, rtol=0)
+
+
+def test_pixels_that_are_kept_on_the_device_make_the_same_batch() -> None:
+    ranges = dataclasses.replace(Augmentation(), hidden=1.0, cut=0.5)
+    for samples in (all_kinds(), [painted(1.0), painted(2.0)]):
+        parts = [source_pixels(sample, LAYOUT, ranges) for sample in samples]
+        images, maps = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
+        has_maps = any(sample.classes is not None for sample in samples)
+        change = Changes(LAYOUT, WIDTH, CPU, Kept(images, maps if has_maps else None))
+        for seed in range(6):
+            drawn = [
+                draw(outline(sample), LAYOUT, ranges, np.random.default_rng((seed, index)), index)
+                for index, sample in enumerate(samples)
+            ]
+            assert all(part.image.numel() == 0 for part in drawn)
+            wanted = Changes(LAYOUT, WIDTH, CPU)(batch_of(*samples, ranges=ranges, seed=seed))
+            for part, true in zip(change(default_collate(drawn)), wanted, strict=True):
+                assert torch.equal(part, true)
 
 
 def test_every_sample_takes_as_many_random_numbers() -> None:

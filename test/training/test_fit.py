@@ -78,6 +78,16 @@ def test_run_leaves_weights_that_load(config: Config, tmp_path: Path) -> None:
     assert read_config(tmp_path / "config.yaml") == config
 
 
+def test_images_on_the_device_make_the_same_run(config: Config, tmp_path: Path) -> None:
+    ranges = dataclasses.replace(config.augmentation, hidden=0.5, cut=0.5)
+    config = dataclasses.replace(config, augmentation=ranges, steps=2, validation=())
+    fit(config, tmp_path / "host")
+    fit(dataclasses.replace(config, cache="device", workers=1), tmp_path / "device")
+    assert same(tmp_path / "host", tmp_path / "device")
+    with pytest.raises(ValueError, match="cache is a number of MB or device, not 'disk'"):
+        dataclasses.replace(config, cache="disk")
+
+
 def test_history_tells_when_distillation_began(config: Config, tmp_path: Path) -> None:
     fit(dataclasses.replace(config, steps=12), tmp_path)
     losses = [entry for entry in read_history(tmp_path) if "loss/total" in entry]
