@@ -6,7 +6,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,28 @@ class SourceError(ValueError):
 
 
 def below(folder: Path, name: str | os.PathLike[str]) -> Path:
-    """The place of a name below a folder, for a name that a list or a label says.
+    """Where to write what belongs to a name that a list or a label says: below a folder.
 
-    Raises SourceError for one that leads out of the folder.
+    Raises SourceError for a name that leads out of the folder, also by a link in it.
     """
     path = Path(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(path):
-        raise SourceError(
-            f"{str(name)!r} leads out of {folder}; a name below it is needed, without .."
-        )
-    return folder / path
+    inside = path.parts and not path.is_absolute() and ".." not in path.parts
+    if inside and "\0" not in str(name):
+        target = folder / path
+        if target.parent.resolve().is_relative_to(folder.resolve()):
+            return target
+    raise SourceError(f"{str(name)!r} leads out of {folder}; a name below it is needed, without ..")
+
+
+def is_among(path: Path, inputs: Iterable[str | os.PathLike[str] | None]) -> bool:
+    """Whether a file to write is one of the inputs, by whatever name, or lies in one."""
+    if not path.exists():
+        return False
+    there = [Path(given) for given in inputs if given is not None and Path(given).exists()]
+    return any(
+        path.samefile(given) or (given.is_dir() and path.resolve().is_relative_to(given.resolve()))
+        for given in there
+    )
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -145,7 +157,8 @@ def parse_yaml(text: str) -> Any:
         return loader.construct_document(node)
     except RecursionError as error:
         raise yaml.YAMLError("nested too deep") from error
-    except (ValueError, TypeError, OverflowError) as error:
+    # Values that do not fit their tags surface as they happen to.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()

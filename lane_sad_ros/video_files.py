@@ -106,7 +106,9 @@ def _check(path: str | os.PathLike[str], written: str, count: int) -> None:
     """Raises OSError unless a video holds `count` frames: OpenCV is silent about a full disk."""
     capture = cv2.VideoCapture(written, cv2.CAP_FFMPEG)
     found = round(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    # Matroska does not count frames, but tells how long it lasts; it and AVI tell so when cut, too.
+    capture.set(cv2.CAP_PROP_POS_FRAMES, max(count - 2, 0))
+    whole = abs(found - count) <= 1 and capture.grab()
     capture.release()
-    # Matroska does not count frames: it tells how long it lasts.
-    if abs(found - count) > 1:
-        raise OSError(f"{path}: only {found} of {count} frames could be written; is the disk full?")
+    if not whole:
+        raise OSError(f"{path}: not all of its {count} frames could be written; is the disk full?")

@@ -121,7 +121,7 @@ def test_a_video_whose_frames_are_lost_does_not_take_its_place(
                 add(frame(index))
 
     monkeypatch.setattr("lane_sad_ros.video_files.cv2.VideoWriter", Full)
-    with pytest.raises(OSError, match=r"a\.mp4: only 5 of 20 frames"):
+    with pytest.raises(OSError, match=r"a\.mp4: not all of its 20 frames"):
         write_all()
     assert path.read_text() == "as it was" and [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 

@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from lane_sad_ros.arguments import add_quiet, add_rate, add_topic, positive
 from lane_sad_ros.cli.common import Problems, input_errors
+from lane_sad_ros.files import is_among
 from lane_sad_ros.formats.bag import write_bag
 from lane_sad_ros.formats.drives import GAP, open_drive
-from lane_sad_ros.formats.inputs import kind_of
+from lane_sad_ros.formats.inputs import dataset_input, kind_of
 from lane_sad_ros.names import (
     BASE_FRAME,
     CAMERA_FRAME,
@@ -100,7 +101,12 @@ def _make(options: argparse.Namespace) -> int:
         options.parser.error("--clips is for tusimple:")
     if options.labels and (kind_of(options.dataset) or options.dataset.startswith("scenes:")):
         options.parser.error(f"--labels: {options.dataset} has labels of its own")
-    if output.resolve() == Path(options.dataset).resolve():
+    given = [Path(options.dataset), options.labels, options.camera_info]
+    if kind_of(options.dataset):
+        with input_errors():
+            found = dataset_input(options.dataset)
+        given += [found.root, found.listing]
+    if is_among(output, given):
         options.parser.error(f"{output}: this would replace the input")
     with input_errors():
         drive = open_drive(

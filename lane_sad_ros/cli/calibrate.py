@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lane_sad_ros.arguments import add_quiet, add_topic, add_weights, count, positive
 from lane_sad_ros.cli.common import CommandError, Problems, input_errors
-from lane_sad_ros.files import write_text
+from lane_sad_ros.files import is_among, write_text
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.image_files import is_image_name, write_image
 from lane_sad_ros.lanes import Lanes
@@ -106,8 +106,9 @@ def _run(options: argparse.Namespace) -> int:
     problems = Problems()
     with input_errors():
         source = open_frames(options.drive, topic=options.topic, on_bad=problems.add)
-        if options.output.resolve() == source.path.resolve():
-            options.parser.error(f"--output {options.output}: this would replace the input")
+        for path in filter(None, (options.output, options.picture)):
+            if source.reads(path) or is_among(path, (options.camera_info, options.weights)):
+                options.parser.error(f"{path}: this would replace the input")
         info = _camera_info(options, source)
         frames, camera = _detect(options, source, info)
         try:

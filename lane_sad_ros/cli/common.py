@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from lane_sad_ros.arguments import add_weights, count, share
+from lane_sad_ros.files import is_among
 from lane_sad_ros.names import AUTO, engines_text
 from lane_sad_ros.reports.page import check_report_path
 
@@ -94,8 +95,12 @@ def add_outputs(parser: argparse.ArgumentParser, json: str) -> None:
     parser.set_defaults(parser=parser)
 
 
-def check_outputs(options: argparse.Namespace) -> None:
-    """Wrong use where both options of `add_outputs` would write one file."""
+def check_outputs(options: argparse.Namespace, inputs: Iterable[str | Path | None]) -> None:
+    """Wrong use where both options of `add_outputs` would write one file, or one of the inputs."""
+    report = options.report and (options.report, options.report.with_suffix(".json"))
+    for path in filter(None, (options.json, *(report or ()))):
+        if is_among(path, inputs):
+            options.parser.error(f"{path}: this would replace the input")
     if options.report and options.json and options.report.with_suffix(".json") == options.json:
         options.parser.error(f"--json {options.json}: the report writes its numbers there")
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lane_sad_ros import files
 from lane_sad_ros.arguments import add_quiet, add_rate, add_topic, positive
 from lane_sad_ros.cli.common import (
     CommandError,
@@ -22,6 +21,7 @@ from lane_sad_ros.cli.common import (
     make_detector,
 )
 from lane_sad_ros.evaluation import tusimple
+from lane_sad_ros.files import below, is_among, writing_lines
 from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import lines
 from lane_sad_ros.formats import tusimple as tusimple_files
@@ -47,6 +47,8 @@ from lane_sad_ros.video_files import VIDEO_ENDINGS, writing_video
 
 if TYPE_CHECKING:
     from lane_sad_ros.detection import Detection
+
+_LINES, _OVERLAY = "lanes.jsonl", "overlay.mp4"  # in a folder
 
 Sink = Callable[[SourceFrame, Road, "Detection"], None]
 """Takes a frame, what it tells of the road, and what was found in it alone."""
@@ -222,10 +224,19 @@ def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
     if ending == "" and output.exists() and not output.is_dir():
         error(f"--output {output}: a file is in the way of this folder")
     folder = source.path if source.kind == "folder" else source.path.parent
-    if output.resolve() == source.path.resolve() or (
-        ending == "" and source.kind in ("folder", "image") and output.resolve() == folder.resolve()
+    given = [options.camera_info, options.params_file, options.weights]
+    if kind_of(options.input) in ("tusimple", "culane"):
+        given.append(dataset_input(options.input).listing)
+    written = [output] if ending else [output / name for name in (_LINES, _OVERLAY)]
+    if (
+        any(source.reads(path) or is_among(path, given) for path in written)
+        or output.resolve() == source.path.resolve()
+        or (ending == "" and source.names and output.resolve() == folder.resolve())
     ):
         error(f"--output {output}: this would replace the input")
+    for name in source.names if ending == "" else ():
+        with input_errors():
+            below(output, name)
 
 
 def _ending(output: Path) -> str:
@@ -243,6 +254,15 @@ def _sinks(
     """What to do with each detection; files are closed, and appear, with the stack."""
     output, slots = Path(options.output), layout.slots
     ending = _ending(output)
+
+    def place(frame: SourceFrame, suffix: str = "") -> Path:
+        """Where what is made of an image belongs in the folder, with another ending or its own."""
+        path = below(output, frame.name)
+        path = path.with_suffix(suffix or path.suffix)
+        if source.reads(path):
+            raise CommandError(f"{path}: is an image of the input; name another folder")
+        return path
+
     if ending == ".jsonl":
         return [_lines(output, slots, stack)]
     if ending == ".json":
@@ -254,18 +274,20 @@ def _sinks(
     if ending in IMAGE_SUFFIXES:
         return [lambda frame, road, _: write_image(output, _overlay(frame, road))]
     if kind_of(options.input) == "culane":
-        return [lambda frame, road, _: _culane(output, frame, road)]
+        return [
+            lambda frame, road, _: culane_files.write_lanes(place(frame, ".lines.txt"), road.lanes)
+        ]
     if kind_of(options.input) == "bdd100k":
-        return [lambda frame, _, detection: _mask(output, frame, detection, layout)]
-    lines = _lines(output / "lanes.jsonl", slots, stack)
+        return [lambda frame, _, detection: _mask(place(frame, ".png"), detection, layout)]
+    lines = _lines(output / _LINES, slots, stack)
     if source.kind in ("video", "bag"):
         return [
             lines,
-            _video(output / "overlay.mp4", source, options.browser_video, stack),
+            _video(output / _OVERLAY, source, options.browser_video, stack),
         ]
     return [
         lines,
-        lambda frame, road, _: write_image(output / frame.name, _overlay(frame, road)),
+        lambda frame, road, _: write_image(place(frame), _overlay(frame, road)),
     ]
 
 
@@ -274,7 +296,7 @@ def _overlay(frame: SourceFrame, road: Road) -> Image:
 
 
 def _lines(path: Path, slots: Sequence[str], stack: ExitStack) -> Sink:
-    add = stack.enter_context(files.writing_lines(path))
+    add = stack.enter_context(writing_lines(path))
     return lambda frame, road, _: add(
         lines.lane_record(frame.name, frame.stamp, road.lanes, slots, road.ego)
     )
@@ -329,7 +351,7 @@ def _bag(path: Path, slots: Sequence[str], projection: Projection, stack: ExitSt
 def _tusimple(
     path: Path, rows: dict[str, list[float]], run_time: float | None, stack: ExitStack
 ) -> Sink:
-    add = stack.enter_context(files.writing_lines(path))
+    add = stack.enter_context(writing_lines(path))
 
     def sink(frame: SourceFrame, road: Road, detection: Detection) -> None:
         took = 1000 * detection.seconds if run_time is None else run_time
@@ -338,14 +360,9 @@ def _tusimple(
     return sink
 
 
-def _mask(folder: Path, frame: SourceFrame, detection: Detection, layout: LaneLayout) -> None:
+def _mask(path: Path, detection: Detection, layout: LaneLayout) -> None:
     from lane_sad_ros.detection import segmentation_to_image
 
     assert detection.segmentation is not None
     mask = segmentation_to_image(detection.segmentation, layout, detection.lanes.image_size)
-    write_image((folder / frame.name).with_suffix(".png"), mask)
-
-
-def _culane(folder: Path, frame: SourceFrame, road: Road) -> None:
-    path = folder / Path(frame.name).with_suffix(".lines.txt")
-    culane_files.write_lanes(path, road.lanes)
+    write_image(path, mask)

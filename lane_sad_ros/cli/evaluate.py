@@ -145,7 +145,7 @@ def _add_outputs(parser: argparse.ArgumentParser, images: str) -> None:
 
 
 def _tusimple(options: argparse.Namespace) -> int:
-    check_outputs(options)
+    check_outputs(options, [options.truth, options.predictions])
     truth_size, prediction_size = options.image_size, options.prediction_size
     scored: list[tusimple.Scored] = []
     with input_errors():
@@ -209,7 +209,7 @@ def _sentences(lines: Sequence[str]) -> list[str]:
 
 
 def _culane(options: argparse.Namespace) -> int:
-    check_outputs(options)
+    check_outputs(options, [options.list, *(options.categories or [])])
     rules = culane.Rules(
         image_size=options.image_size,
         width=options.width,
@@ -309,7 +309,7 @@ def _category_table(results: dict[str, culane.Result]) -> str:
 
 
 def _bdd100k(options: argparse.Namespace) -> int:
-    check_outputs(options)
+    check_outputs(options, [])
     scored: list[tuple[Path, bdd100k.Result]] = []
 
     def each(name: Path, result: bdd100k.Result) -> None:

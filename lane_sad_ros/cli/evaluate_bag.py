@@ -88,7 +88,7 @@ def add_parser(benchmarks: Any) -> None:
 
 def _bag(options: argparse.Namespace) -> int:
     problems = Problems()
-    check_outputs(options)
+    check_outputs(options, [options.bag, options.weights])
     with input_errors():
         replay = _replay(options, problems.add)
         scores = score(replay, options.first_row)

@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lane_sad_ros.files import SourceError
+from lane_sad_ros.files import SourceError, is_among
 from lane_sad_ros.image_files import (
     IMAGE_SUFFIXES,
     Image,
@@ -65,13 +66,14 @@ class FrameSource(ABC):
     kind: "image", "folder", "video" or "bag".
     count: how many frames there should be; None where the file does not tell.
     rate: frames per second, as far as the source tells.
-    topic: of the images in a bag; empty elsewhere.
+    topic: of the images in a bag; empty elsewhere. names: of the frames of a folder.
     on_bad: is called with one line for each frame that cannot be read, which is then left out;
         without it the line is raised as a SourceError.
     """
 
     kind: str
     topic = ""
+    names: Sequence[str] = ()
 
     def __init__(
         self, path: Path, count: int | None, rate: float, on_bad: Callable[[str], None] | None
@@ -83,6 +85,10 @@ class FrameSource(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[SourceFrame]: ...
+
+    def reads(self, path: Path) -> bool:
+        """Whether a file is one that frames come from, by whatever name."""
+        return is_among(path, [self.path])
 
     def _bad(self, line: str) -> None:
         if self._on_bad is None:
@@ -155,16 +161,29 @@ class _Images(FrameSource):
         super().__init__(path, len(names), rate, on_bad)
         self.kind = "folder" if path.is_dir() else "image"
         self._folder = folder
-        self._names = names
+        self.names = names
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        for index, name in enumerate(self._names):
+        for index, name in enumerate(self.names):
             try:
                 image = read_image(self._folder / name)
             except SourceError as error:
                 self._bad(str(error))
                 continue
             yield SourceFrame(round(index * 1e9 / self.rate), name, image)
+
+    def reads(self, path: Path) -> bool:
+        return path.exists() and _identity(path) in self._files
+
+    @cached_property
+    def _files(self) -> set[tuple[int, int]]:
+        files = (self._folder / name for name in self.names)
+        return {_identity(file) for file in files if file.exists()}
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 class _Video(FrameSource):

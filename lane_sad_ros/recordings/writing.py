@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from lane_sad_ros.names import TF_TOPIC
+from lane_sad_ros.recordings.bags import topics
 from lane_sad_ros.recordings.types import BagError, typestore
 
 _PLUGINS = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
@@ -43,10 +44,12 @@ _QOS = {TF_TOPIC: (_LATCHED,)}  # who comes late needs it too
 
 
 class BagWriter:
-    """Adds messages to a bag that `writing_bag` has opened."""
+    """Adds messages to a bag that `writing_bag` has opened. count: of messages so far."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, path: Path) -> None:
+        self.count = 0
         self._writer = writer
+        self._path = path
         self._connections: dict[str, Connection] = {}
 
     def write(self, topic: str, message: Any, time_ns: int) -> None:
@@ -57,14 +60,17 @@ class BagWriter:
                 topic, name, typestore=typestore(), offered_qos_profiles=_QOS.get(topic, ())
             )
         data = typestore().serialize_cdr(message, name)
-        self._writer.write(self._connections[topic], time_ns, data)
+        with _write_errors(self._path):
+            self._writer.write(self._connections[topic], time_ns, data)
+        self.count += 1
 
 
 @contextmanager
 def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
     """Writes one .mcap or .db3 file, which appears under its name when the block has ended.
 
-    Where the block raises, nothing is left of it. Raises BagError for another ending.
+    It is read back first. Where the block raises, nothing is left of it. Raises BagError for
+    another ending, OSError naming the file where not all of it could be written.
     """
     path = Path(path)
     if path.suffix not in _PLUGINS:
@@ -73,8 +79,33 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
     # rosbags makes a folder with one storage file in it; the file alone is a bag as well.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         bag = Path(folder, "bag")
-        plugin = _PLUGINS[path.suffix]
-        with Writer(bag, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
-            yield BagWriter(writer)
-        (written,) = bag.glob(f"*{path.suffix}")
-        os.replace(written, path)
+        with _write_errors(path):
+            writer = Writer(
+                bag, version=Writer.VERSION_LATEST, storage_plugin=_PLUGINS[path.suffix]
+            )
+            writer.open()
+        added = BagWriter(writer, path)
+        try:
+            yield added
+            with _write_errors(path):
+                writer.close()
+        except BaseException:
+            with suppress(Exception):
+                writer.abort()
+            raise
+        with _write_errors(path):
+            (written,) = bag.glob(f"*{path.suffix}")
+            if sum(topic.count for topic in topics(written)) != added.count:
+                raise OSError(f"only a part of {added.count} messages is there")
+            os.replace(written, path)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """What goes wrong with a file being written is an OSError that names it."""
+    try:
+        yield
+    # The writers of two formats raise their own errors on a full disk.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OSError(f"{path}: cannot be written ({reason})") from error
