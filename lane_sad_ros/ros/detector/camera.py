@@ -17,6 +17,7 @@ from lane_sad_ros.detection import Detection, Frame
 from lane_sad_ros.image_files import BadImage
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.messages.images import frame_from_message
+from lane_sad_ros.names import is_rectified
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.ros import qos
 from lane_sad_ros.ros.detector import topics
@@ -67,7 +68,8 @@ class Camera:
         self._warn = warn
         self._monitor = CameraMonitor(time.monotonic())
         self._road = RoadModel(settings.tracking)
-        self._ground = CameraGround(node, topics.info_topic(node, name), settings, transforms)
+        info, rectified = topics.info_topic(node, name), is_rectified(self.topic)
+        self._ground = CameraGround(node, info, settings, transforms, rectified=rectified)
         self._subscription: Any = None
         self._introduced = self._silent = False
 

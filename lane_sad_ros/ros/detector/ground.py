@@ -41,9 +41,17 @@ class CameraGround:
     """
 
     def __init__(
-        self, node: LifecycleNode, topic: str, settings: DetectorParameters, transforms: Transforms
+        self,
+        node: LifecycleNode,
+        topic: str,
+        settings: DetectorParameters,
+        transforms: Transforms,
+        *,
+        rectified: bool = False,
     ) -> None:
+        """topic: of camera_info. rectified: whether the images are, see `CameraModel.from_info`."""
         self.topic = topic
+        self._rectified = rectified
         self._node = node
         self._settings = settings
         self._transforms = transforms
@@ -124,6 +132,7 @@ class CameraGround:
             message.distortion_model,
             tuple(message.d),
             tuple(message.k),
+            tuple(message.p),
             message.binning_x,
             message.binning_y,
             (roi.x_offset, roi.y_offset, roi.width, roi.height),
@@ -142,7 +151,7 @@ class CameraGround:
         if self._seen is None or self._seen[0] != (key, image_size):
             camera: CameraModel | CalibrationError
             try:
-                camera = CameraModel.from_info(message, image_size)
+                camera = CameraModel.from_info(message, image_size, rectified=self._rectified)
             except CalibrationError as error:
                 camera = error
             self._seen = (key, image_size), camera

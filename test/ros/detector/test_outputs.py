@@ -172,6 +172,23 @@ def markers(message: MarkerArray) -> dict[tuple[str, int], Marker]:
     return {(marker.ns, marker.id): marker for marker in message.markers}
 
 
+@pytest.mark.parametrize("topic", ["/cam/image_rect", "/cam/image_raw"])
+def test_rectified_images_have_the_camera_of_p(start_node, client, detector, topic):
+    start_node(arguments=["-r", f"image:={topic}"], **MOUNTED)
+    listen(client, lanes=LaneArray)
+    straight = np.hstack([CAMERA.k, np.zeros((3, 1))]).ravel()
+    half = camera_info(k=[value / 2 for value in CAMERA.k.ravel()[:8]] + [1.0], p=straight)
+    calibrated(client, half, "/cam/camera_info")
+    images = client.publisher(Image, topic)
+
+    def on_ground() -> LaneArray | None:
+        message = client.ask(images, picture(), LANES)
+        return message if message.ground_frame else None
+
+    right = np.allclose(ground(wait_until(on_ground), 2)[:, 1], LINES[1], atol=0.03)
+    assert right is (topic == "/cam/image_rect")
+
+
 def test_a_calibration_that_was_published_before_the_node_began_is_heard_and_kept(
     start_node, client, detector, drive
 ):
@@ -293,7 +310,7 @@ def test_where_the_road_was_asked_for_a_missing_camera_info_is_a_warning(
         ({"width": 0, "height": 0}, {}, "bad_camera_info", "no calibration"),
         ({"width": 640, "height": 480}, {}, "bad_camera_info", "1280x720"),
         ({"k": [math.nan] * 9}, {}, "bad_camera_info", "camera_info"),
-        ({"distortion_model": "fov"}, {}, "bad_camera_info", "fov"),
+        ({"distortion_model": "fov", "d": [0.9]}, {}, "bad_camera_info", "fov"),
         ({}, {"camera_pitch": -1.0}, "no_road", "looks above the horizon"),
     ],
 )
