@@ -68,38 +68,25 @@ class Compared:
     full: float = 1.0
 
 
-class Distribution:
-    """How many images have which figure."""
-
-    def __init__(self, name: str, figures: Sequence[float]) -> None:
-        self._name = name
-        self._heights, self._edges = np.histogram(
-            figures, bins=_BINS, range=(0.0, max(1.0, *figures))
-        )
-
-    def plot(self) -> Markup:
-        """The histogram."""
-        plot = Plot(
-            Axis(self._name, 0.0, float(self._edges[-1]), lambda share: f"{100 * share:.0f} %"),
-            Axis.from_zero("images", [float(self._heights.max())], "{:.0f}".format),
-            f"Histogram of the {self._name}, {counted(int(self._heights.sum()), 'image')}",
-        )
-        for left, right, images in self._columns():
-            if images:
-                text = f"{percent(left)} to {percent(right)}: {counted(images, 'image')}"
-                plot.column(left, right, images, "fill-blue", text)
-        return plot.drawn()
-
-    def as_list(self) -> list[dict[str, float]]:
-        """The columns for JSON."""
-        return [
-            {"from": round(left, 6), "to": round(right, 6), "images": images}
-            for left, right, images in self._columns()
-        ]
-
-    def _columns(self) -> list[tuple[float, float, int]]:
-        edges = self._edges.tolist()
-        return list(zip(edges, edges[1:], self._heights.tolist(), strict=False))
+def _distribution(name: str, figures: Sequence[float]) -> tuple[Markup, list[dict[str, float]]]:
+    """How many images have which figure, as a histogram and as its columns."""
+    heights, edges = np.histogram(figures, bins=_BINS, range=(0.0, max(1.0, *figures)))
+    between = [round(edge, 6) for edge in edges.tolist()]
+    columns = [
+        {"from": left, "to": right, "images": images}
+        for left, right, images in zip(between, between[1:], heights.tolist(), strict=False)
+    ]
+    plot = Plot(
+        Axis(name, 0.0, float(edges[-1]), lambda share: f"{100 * share:.0f} %"),
+        Axis.from_zero("images", [float(heights.max())], "{:.0f}".format),
+        f"Histogram of the {name}, {counted(len(figures), 'image')}",
+    )
+    for column in columns:
+        left, right, images = column.values()
+        if images:
+            text = f"{percent(left)} to {percent(right)}: {counted(images, 'image')}"
+            plot.column(left, right, images, "fill-blue", text)
+    return plot.drawn(), columns
 
 
 # --- CULane
@@ -194,12 +181,12 @@ def write_tusimple_report(
     """
     paper = tusimple.PAPER
     worst = sorted(scored, key=lambda image: image.accuracy)[:WORST]
-    distribution = Distribution("accuracy of an image", [image.accuracy for image in scored])
+    histogram, columns = _distribution("accuracy of an image", [image.accuracy for image in scored])
     numbers = {
         "absent_predictions": result.absent,
         **_tusimple_figures(result),
         "paper": _tusimple_figures(paper),
-        "distribution": distribution.as_list(),
+        "distribution": columns,
         "worst": [{"name": image.name, **_tusimple_figures(image)} for image in worst],
     }
     full = max(result.fp, result.fn, paper.fp, paper.fn, 0.1)
@@ -214,7 +201,7 @@ def write_tusimple_report(
             Compared("FP", result.fp, paper.fp, rate, full),
             Compared("FN", result.fn, paper.fn, rate, full),
         ],
-        distribution=distribution,
+        histogram=histogram,
         worst=[_tusimple_picture(about, image) for image in worst],
     )
 
@@ -273,14 +260,14 @@ def write_bdd100k_report(
         if (mask := bdd100k_files.read_mask(truth / name)).any()
     )
     worst = list(itertools.islice(with_lanes, WORST))
-    distribution = Distribution("IoU of an image", [figures.iou for _, figures in scored])
+    histogram, columns = _distribution("IoU of an image", [figures.iou for _, figures in scored])
     numbers = {
         "absent_predictions": result.absent,
         "resized": result.resized,
         "accuracy": result.accuracy,
         "iou": result.iou,
         "paper": paper,
-        "distribution": distribution.as_list(),
+        "distribution": columns,
         "worst": [
             {"name": name.as_posix(), "accuracy": figures.accuracy, "iou": figures.iou}
             for name, figures, _ in worst
@@ -296,7 +283,7 @@ def write_bdd100k_report(
             Compared("accuracy", result.accuracy, paper["accuracy"]),
             Compared("IoU", result.iou, paper["iou"]),
         ],
-        distribution=distribution,
+        histogram=histogram,
         worst=[_bdd100k_picture(about, *entry, predictions) for entry in worst],
     )
 
