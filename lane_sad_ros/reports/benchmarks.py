@@ -160,7 +160,7 @@ def _culane_picture(
     missed, false = culane.missed_and_false(true, found, rules)
     found_on = rules.prediction_size or rules.image_size
     lanes = _lanes(true, rules.image_size), _lanes(found, found_on)
-    canvas = _backdrop(about, [image.name.lstrip("/")], rules.image_size)
+    canvas = _backdrop(about, [image.name], rules.image_size)
     drawn = draw_comparison(canvas, *lanes, missed=missed, false=false, named=False)
     name = f"{image.name} ({image.category})" if image.category else image.name
     return Picture.of(drawn, f"{name}: {image.counts.in_words()}")

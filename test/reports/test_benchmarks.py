@@ -78,8 +78,8 @@ def test_culane_draws_the_worst_images_that_are_there(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     assert run(*culane_files(tmp_path), "--report", path) == 0
     page, numbers = report_of(path)
-    assert [image["name"] for image in numbers["worst"]] == [f"/{HOSTILE}", "/c.jpg"]
-    assert f"/{HOSTILE} (normal): 1 found, 1 missed, 1 false" in page.text
+    assert [image["name"] for image in numbers["worst"]] == [HOSTILE, "c.jpg"]
+    assert f"{HOSTILE} (normal): 1 found, 1 missed, 1 false" in page.text
     first, second = page.images
     assert np.abs(first[5, 5].astype(int) - GREEN).max() < 12
     assert np.abs(second[5, 5].astype(int) - 48).max() < 12  # no such image
