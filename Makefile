@@ -17,8 +17,8 @@ env: ## make the environment in .venv and the messages in install/ (PYTHON=inter
 demo: env ## play a drive to the node and show what it finds (INPUT=video, folder or bag; OUTPUT=folder)
 	@./tools/env-run python -m demo $(if $(INPUT),--input "$$INPUT") $(if $(OUTPUT),--output "$$OUTPUT")
 
-test: env ## run all tests (TESTS="paths and options for pytest")
-	@./tools/env-run python -m pytest $(TESTS)
+test: env ## run all tests, some at a time (TESTS="paths and options for pytest")
+	@./tools/env-run python -m pytest -n auto --maxprocesses 4 --dist worksteal $(TESTS)
 
 lint: env ## ruff, mypy, and who may import whom
 	@./tools/env-run python -m ruff check .

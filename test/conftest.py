@@ -6,12 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
+# Test processes that run beside each other share the cores, and so do the programs they start.
+_beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_threads = max(1, len(os.sched_getaffinity(0)) // _beside)
+os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
 
-from lane_sad_ros.lanes import SLOTS_4, Decoding, LaneLayout
-from lane_sad_ros.network.architectures import build_network
-from lane_sad_ros.network.weights import save_network
+import cv2  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from lane_sad_ros.lanes import SLOTS_4, Decoding, LaneLayout  # noqa: E402
+from lane_sad_ros.network.architectures import build_network  # noqa: E402
+from lane_sad_ros.network.weights import save_network  # noqa: E402
+
+cv2.setNumThreads(_threads)
 
 
 @pytest.fixture(scope="session", autouse=True)

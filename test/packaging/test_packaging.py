@@ -246,6 +246,18 @@ def test_commands_of_the_environment_keep_arguments_and_exit_code() -> None:
     assert (result.returncode, result.stdout) == (7, "['a b', '', '$HOME']\n")
 
 
+def test_the_command_is_there_in_the_environment(tmp_path: Path) -> None:
+    _environment_only()
+    result = subprocess.run(
+        [ROOT / "tools" / "env-run", "lane_sad", "weights", "show", "/no/such file"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "/no/such file" in result.stderr
+
+
 def test_no_cmake_file_names_the_machine_that_built_the_wheels() -> None:
     _environment_only()
     files = list((ROOT / ".venv" / "share").glob("*/cmake/*.cmake"))
