@@ -32,8 +32,9 @@ shell: env ## a shell in the environment
 	@./tools/env-run $${SHELL:-/bin/sh}
 
 pins: env ## compile the direct needs of pyproject.toml and requirements.in to requirements.txt
-	@./tools/env-run uv pip compile --quiet --universal --python-version 3.10 --all-extras \
-	    --no-annotate --custom-compile-command "make pins" --output-file requirements.txt \
+	@./tools/env-run uv pip compile --quiet --universal --python-version 3.10 \
+	    --extra training --extra openvino --extra onnx --extra dev --no-annotate \
+	    --custom-compile-command "make pins" --output-file requirements.txt \
 	    pyproject.toml requirements.in
 
 clean: ## remove the environment and everything built

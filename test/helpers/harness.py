@@ -22,7 +22,7 @@ import pytest
 
 from lane_sad_ros.recordings.types import MESSAGES, typestore
 
-SPARE_SECONDS = 60.0  # the patience of every wait: far more than a busy machine needs
+SPARE_SECONDS = 180.0  # the patience of every wait: far more than a busy machine needs
 AGAIN_SECONDS = 5.0  # after which a frame that was not answered is sent again
 
 
