@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import cv2
 
 import lane_sad_ros
-from lane_sad_ros.cli import bag, calibrate, detect, evaluate, weights
+from lane_sad_ros.cli import bag, benchmark, calibrate, detect, evaluate, weights
 from lane_sad_ros.cli.common import CommandError
 
 _DESCRIPTION = """\
@@ -28,6 +28,7 @@ examples:
   lane_sad detect drive.bag --output lanes.mcap  the node's topics for a recorded drive
   lane_sad bag make tusimple:DATA:labels.json drive.mcap
                                                  a labelled drive to play and to evaluate
+  lane_sad benchmark                             how fast each engine is on this machine
   lane_sad weights show                          what the shipped weights are
 """
 
@@ -67,6 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=lane_sad_ros.__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (detect, calibrate, evaluate, bag, weights):
+    for command in (detect, calibrate, evaluate, bag, weights, benchmark):
         command.add_parser(commands)
     return parser

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lane_sad_ros.arguments import parse_size, size_text
+from lane_sad_ros.cli import export
 from lane_sad_ros.cli.common import input_errors
 from lane_sad_ros.lanes import LAYOUTS
 
@@ -42,6 +43,7 @@ def add_parser(commands: Any) -> None:
         help="camera and decoding to use it with (default: %(default)s)",
     )
     convert.set_defaults(run=_import)
+    export.add_actions(actions)
     mean = actions.add_parser(
         "average",
         help="make the mean of the weights of several runs",

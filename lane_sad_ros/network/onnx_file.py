@@ -8,6 +8,7 @@ with the existence head, `existence`. Its metadata holds the JSON object of the 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _KEY = "lane_sad"
 def onnx_model(network: torch.nn.Module, layout: LaneLayout) -> Any:
     """The ONNX model of a network, of any batch size."""
     width, height = layout.input_size
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter about its own means
         example = torch.zeros(2, 3, height, width)
@@ -45,22 +47,29 @@ def onnx_model(network: torch.nn.Module, layout: LaneLayout) -> Any:
     return program.model_proto
 
 
-def describe(model: Any, metadata: dict[str, Any]) -> None:
-    """Puts a weights file's metadata into an ONNX model, in place of what is there."""
-    import onnx
-
-    onnx.helper.set_model_props(model, {_KEY: json.dumps(metadata)})
-
-
 def save_onnx(path: Path, network: LaneNetwork, layout: LaneLayout, about: dict[str, Any]) -> None:
     """Writes a network as ONNX. about: the metadata of its weights file."""
+    import onnx
+
     model = onnx_model(network, layout)
     export = {
         "opset": OPSET,
         "precision": "float32",
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-    describe(model, {**about, "export": export})
+    onnx.helper.set_model_props(model, {_KEY: json.dumps({**about, "export": export})})
+    with replacing(path) as partial:
+        partial.write_bytes(model.SerializeToString())
+
+
+def annotate(path: Path, **facts: Any) -> None:
+    """Adds facts (JSON values) to what an exported file says of its export."""
+    import onnx
+
+    metadata = read_onnx(path)[1]
+    metadata["export"] |= facts
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {_KEY: json.dumps(metadata)})
     with replacing(path) as partial:
         partial.write_bytes(model.SerializeToString())
 

@@ -10,7 +10,16 @@ from lane_sad_ros.detection.engines import cuda, onnx, openvino, pytorch
 from lane_sad_ros.detection.engines.base import Engine, EngineError, Forward, Job
 from lane_sad_ros.names import AUTO
 
-__all__ = ["AUTO", "ENGINES", "EngineError", "Forward", "Job", "check_engine", "make_engine"]
+__all__ = [
+    "AUTO",
+    "ENGINES",
+    "EngineError",
+    "Forward",
+    "Job",
+    "check_engine",
+    "check_runs",
+    "make_engine",
+]
 
 _FP32, _HALF = 0.5, 1.0  # pixels that lanes may be away from eager's
 
@@ -84,8 +93,13 @@ def check_engine(name: str) -> None:
 
 def make_engine(name: str, job: Job) -> Forward:
     """The engine of that name. Raises EngineError where it can't run the job."""
+    check_runs(name, job)
+    return ENGINES[name].make(job)
+
+
+def check_runs(name: str, job: Job) -> None:
+    """Raises EngineError where the engine of that name can't run the job."""
     check_engine(name)
     fault = ENGINES[name].fault(job)
     if fault:
         raise EngineError(f"engine {name} {fault}")
-    return ENGINES[name].make(job)

@@ -64,15 +64,23 @@ def _name(key: str, content: bytes, suffix: str) -> str:
 @functools.cache
 def machine() -> str:
     """The processor, its instructions and the number of its cores."""
-    model, flags = platform.processor() or platform.machine(), ""
+    flags = _cpuinfo().get("flags") or _cpuinfo().get("Features", "")
+    return f"{processor()} {flags} {len(os.sched_getaffinity(0))}"
+
+
+def processor() -> str:
+    """The processor's name."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+@functools.cache
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of one of the cores."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                model = value.strip()
-            elif name.strip() in ("flags", "Features"):
-                flags = hashlib.sha256(value.encode()).hexdigest()[:8]
-    return f"{model} {flags} {len(os.sched_getaffinity(0))}"
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        pairs = (line.partition(":") for line in lines)
+        return {name.strip(): value.strip() for name, _, value in pairs}
+    return {}
 
 
 @functools.cache

@@ -32,6 +32,8 @@ class OpenVino:
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
+            # Threads that are bound to a core wait for whatever else runs there.
+            "ENABLE_CPU_PINNING": False,
             **({"INFERENCE_NUM_THREADS": job.threads} if job.threads else {}),
         }
         self._key = (f"openvino {openvino.get_version()}", precision)
