@@ -56,7 +56,8 @@ class Augmentation:
     500 m). colour: strength of brightness, contrast, tint, blur and noise, 0 to 2. hidden:
     probability of boxes of about a vehicle's size that hide parts of lanes, whose labels go on.
     cut: probability of cutting the image to the shape of another camera first; shapes: the
-    narrowest and the widest such, as width per height.
+    narrowest and the widest such, as width per height. bonnet: probability of the car's own bonnet
+    in the lower part of the image, shiny and of any colour; lanes end at it.
     """
 
     flip: float = 0.5
@@ -69,6 +70,7 @@ class Augmentation:
     hidden: float = 0.0
     cut: float = 0.0
     shapes: tuple[float, float] = (1.33, 2.8)
+    bonnet: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -77,7 +79,7 @@ class Augmentation:
             raise ValueError(f"shapes {self.shapes} must be the narrowest and the widest")
         if not 0 <= self.colour <= 2:
             raise ValueError(f"colour must lie in [0, 2], not {self.colour}")
-        for name in ("flip", "hidden", "cut"):
+        for name in ("flip", "hidden", "cut", "bonnet"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         for name, value in (
@@ -108,7 +110,9 @@ class Prepared(NamedTuple):
     border: float32 RGB outside the photo. gain: float32 RGB factors. contrast, saturation: float32
     factors. shadow: float32 2×4, two crossing strips (see `_shade`), shade: float32 factor where
     they cross. blur, noise: float32 standard deviations in network pixels and in grey levels.
-    seed: int64, of the noise.
+    seed: int64, of the noise. bonnet: float32 8 (row of its top, column of its top, rows per column
+    squared, red, green, blue, share that it mirrors, rows mirrored per row) of the car's own in
+    network pixels; its row is endless without one.
     """
 
     image: Tensor
@@ -133,6 +137,7 @@ class Prepared(NamedTuple):
     blur: Tensor
     noise: Tensor
     seed: Tensor
+    bonnet: Tensor
 
 
 class Outline(NamedTuple):
@@ -229,6 +234,9 @@ def draw(
     lanes, slots = _placed(sample, to_source, layout, mirrored)
     colour = _random_colour(layout.input_size, ranges.colour, rng)
     seed = int(rng.integers(2**63 - 1))
+    bonnet = np.array([np.inf, *[0.0] * 7])
+    if ranges.bonnet > 0:
+        bonnet = _random_bonnet(layout.input_size, ranges.bonnet, rng)
     boxes = np.zeros((_BOXES, 7))
     if ranges.hidden > 0:
         # The last that is drawn: how often it is depends on the lanes.
@@ -249,6 +257,7 @@ def draw(
         back=_floats(np.linalg.inv(to_view)[:2]),
         shift=_floats(shift),
         seed=torch.tensor(seed),
+        bonnet=_floats(bonnet),
         **{name: _floats(value) for name, value in colour.items()},
     )
 
@@ -337,6 +346,9 @@ class Changes:
         column, row = self._grid(batch)
         inside = _inside(batch.frame, column, row) if host.frame.isfinite().any() else None
         seen = _sample(batch.image, column, row, batch.border, inside)
+        bonnet = None
+        if host.bonnet[:, 0].isfinite().any():
+            seen, bonnet = self._behind_bonnet(seen, batch.bonnet)
         recoloured = self._recolour(seen, batch, host)
         inputs = self._normalise(recoloured.contiguous(memory_format=torch.channels_last))
         slots = len(self.layout.slots)
@@ -346,6 +358,8 @@ class Changes:
             swapped = batch.mirrored[:, None, None] & (maps > 0)
             maps = torch.where(swapped, slots + 1 - maps, maps)
             classes = torch.where(batch.mapped[:, None, None], maps, classes)
+        if bonnet is not None:
+            classes = classes.masked_fill(bonnet, 0)
         exists = existence(classes, slots)
         known = (exists > 0) | ~batch.partial[:, None]
         return inputs, classes.long(), exists, known
@@ -398,6 +412,18 @@ class Changes:
                 noise = torch.empty(image.shape[1:], device=self.device)
                 image.add_(noise.normal_(0.0, level, generator=generator))
         return pixels.clamp_(0, 255)
+
+    def _behind_bonnet(self, pixels: Tensor, bonnet: Tensor) -> tuple[Tensor, Tensor]:
+        """Images B×3×H×W with bonnets B×8 (see `Prepared`) in front, and where those are, B×H×W."""
+        top, middle, bend, red, green, blue, mirrors, rows = bonnet[:, :, None, None].unbind(dim=1)
+        edge = top + bend * (self._u - middle).square()
+        inside = self._v > edge
+        depth = (self._v - edge).where(inside, 0)
+        above = (edge - rows * depth).where(inside, self._v)
+        index = above.clamp(0, pixels.shape[2] - 1).long()[:, None].expand_as(pixels)
+        paint = torch.stack([red, green, blue], dim=1)
+        shown = torch.lerp(paint.expand_as(pixels), pixels.gather(2, index), mirrors[:, None])
+        return torch.where(inside[:, None], shown, pixels), inside
 
     def _shade(self, batch: Prepared) -> Tensor:
         """Factors B×H×W of a soft shadow or light patch, a parallelogram: two crossing strips."""
@@ -584,6 +610,19 @@ def _random_colour(
         "blur": sometimes(0.3, rng.uniform(0.4, 1.3 * max(1.0, strength)), 0.0),
         "noise": sometimes(0.4, rng.uniform(2, 10) * strength, 0.0),
     }
+
+
+def _random_bonnet(
+    size: tuple[int, int], probability: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The field `bonnet` of `Prepared`, for a network's input of (width, height)."""
+    width, height = size
+    top = height * rng.uniform(0.7, 0.95)
+    bend = height * rng.uniform(0.0, 0.25) / (width / 2) ** 2
+    paint = rng.uniform(5, 160) + rng.uniform(-25, 25, 3)
+    middle, mirrors, rows = width * rng.uniform(0.3, 0.7), rng.uniform(0.1, 0.7), rng.uniform(1, 4)
+    there = rng.random() < probability
+    return np.array([top if there else np.inf, middle, bend, *paint, mirrors, rows])
 
 
 def _affine(matrix: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

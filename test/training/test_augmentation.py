@@ -442,7 +442,7 @@ def test_a_sample_is_the_same_in_every_batch() -> None:
 
 
 def test_pixels_that_are_kept_on_the_device_make_the_same_batch() -> None:
-    ranges = dataclasses.replace(Augmentation(), hidden=1.0, cut=0.5)
+    ranges = dataclasses.replace(Augmentation(), hidden=1.0, cut=0.5, bonnet=0.5)
     for samples in (all_kinds(), [painted(1.0), painted(2.0)]):
         parts = [source_pixels(sample, LAYOUT, ranges) for sample in samples]
         images, maps = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))
@@ -457,6 +457,27 @@ def test_pixels_that_are_kept_on_the_device_make_the_same_batch() -> None:
             wanted = Changes(LAYOUT, WIDTH, CPU)(batch_of(*samples, ranges=ranges, seed=seed))
             for part, true in zip(change(default_collate(drawn)), wanted, strict=True):
                 assert torch.equal(part, true)
+
+
+def test_lanes_end_at_the_bonnet_that_mirrors_the_road() -> None:
+    sample = painted()
+    images, classes, _ = changed(*[sample] * 12)
+    covered, cut, exists = changed(*[sample] * 12, ranges=dataclasses.replace(NONE, bonnet=1.0))
+    hidden = cut != classes
+    assert not cut[hidden].any()  # some of the labels go, none comes
+    for index in range(12):
+        rows = np.flatnonzero(hidden[index].any(axis=1))
+        assert len(rows) and rows[0] > 0.65 * 72 and exists[index].sum() == 3
+        changes = np.abs(covered[index] - images[index]).max(axis=2) > 1
+        assert changes[hidden[index]].mean() > 0.9 and not changes[: rows[0] - 20].any()
+    assert len({int(np.flatnonzero(h.any(axis=1))[0]) for h in hidden}) > 3
+    one = batch_of(sample, ranges=dataclasses.replace(NONE, bonnet=1.0))
+    white = one._replace(image=torch.full_like(one.image, 255))
+    inputs = Changes(LAYOUT, WIDTH, CPU)(white)[0]
+    paint = one.bonnet[0, 3:6] * (1 - one.bonnet[0, 6]) + 255 * one.bonnet[0, 6]
+    mean, std = (torch.tensor(x) for x in (LAYOUT.mean, LAYOUT.std))
+    at = (inputs[0, :, -1, int(one.bonnet[0, 1])] * std + mean) * 255
+    assert at.tolist() == pytest.approx(paint.clamp(0, 255).tolist(), abs=0.1)
 
 
 def test_every_sample_takes_as_many_random_numbers() -> None:
