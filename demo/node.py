@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,19 +21,41 @@ _PATIENCE = 8.0  # seconds a node gets to end by itself
 class NodeProcess:
     """Starts the node on entering, ends it on leaving, whatever happens between.
 
-    log: file that takes everything the node prints. parameters: name to value.
+    log: file that takes everything the node prints. parameters: name to value. program: of Python,
+    that runs the node, by default the node's own module.
     """
 
-    def __init__(self, log: Path, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, log: Path, parameters: dict[str, Any], program: Sequence[str] | None = None
+    ) -> None:
         self.log = log
-        self._command = [sys.executable, "-m", "lane_sad_ros.ros.detector.node", "--ros-args"]
+        program = program or ["-m", "lane_sad_ros.ros.detector.node"]
+        self._command = [sys.executable, *program, "--ros-args"]
         for name, value in parameters.items():
             # JSON is YAML, which is what the node reads the value as.
             self._command += ["-p", f"{name}:={json.dumps(value)}"]
 
     def __enter__(self) -> NodeProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("w", encoding="utf-8") as log:
+        self.log.unlink(missing_ok=True)
+        self._start()
+        return self
+
+    def restart(self) -> None:
+        """Kills the process and starts it anew."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        self._start()
+
+    def end(self, number: signal.Signals) -> int:
+        """Sends the process a signal; its exit code, -SIGKILL where it did not end by itself."""
+        self._signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_PATIENCE)
+        return -signal.SIGKILL
+
+    def _start(self) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
             # Its own process group, so that Ctrl-C in the terminal ends the demo in order.
             self._process = subprocess.Popen(
                 self._command,
@@ -42,7 +65,6 @@ class NodeProcess:
                 start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-        return self
 
     def check(self) -> None:
         """Raises SessionError where the process has ended."""

@@ -153,8 +153,8 @@ class DetectorParameters(RoadParameters):
     )
     stale_after: float = parameter(
         2.0,
-        "Seconds without a frame after which the node warns. Three quarters of it in one step of "
-        "the work are an error.",
+        "Seconds without a frame after which the node warns. Half of it in one step of the work "
+        "is an error.",
         change="any",
         lowest=0.1,
         highest=3600.0,

@@ -19,7 +19,7 @@ from lane_sad_ros.ros.detector.outputs import Warn
 from lane_sad_ros.ros.detector.parameters import FROM_WEIGHTS, DetectorParameters
 from lane_sad_ros.ros.detector.transforms import Transforms
 
-_PATIENCE = 0.75  # of stale_after for one step of the work
+_PATIENCE = 0.5  # of stale_after for one step of the work
 _REMEDY = (
     "If that does not end, the node cannot go on by itself: deactivate, clean up, configure and "
     "activate it, or start it anew (respawn:=true of detect.launch.py does)"
