@@ -195,8 +195,8 @@ def _cycles(start: Start, image: Pixels) -> str:
 
 
 FAULTS = (
-    Fault("the camera stops and returns", "told; lanes again at once", _camera_stops, short=True),
-    Fault("size and encoding change", "all are answered", _other_sizes, short=True),
+    Fault("the camera stops and returns", "told; lanes again at once", _camera_stops),
+    Fault("size and encoding change", "all are answered", _other_sizes),
     Fault("stamps jump, are negative", "answered; negative ones refused", _stamps_jump, short=True),
     Fault("two publishers, one goes", "lanes go on", _two_publishers),
     Fault("one of eight cameras is bad", "the others keep their frames", _one_bad_camera),
