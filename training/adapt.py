@@ -192,7 +192,7 @@ def adapt(
     network, layout, metadata = load(weights)
     sources = [Source(folder / "train.json", "lanes", share=0.7)]
     if scenes:
-        write_scenes(folder / "scenes", scenes, 0, 1, (640, 360), 0.1, 0.1)
+        write_scenes(folder / "scenes", scenes, seed=0)
         sources.append(Source(folder / "scenes" / "labels.json", share=0.3))
     config = _config(network, layout, weights, sources, steps, **settings)
     fit(config, folder / "run")

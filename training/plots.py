@@ -37,7 +37,7 @@ from .distillation import (
     spatial_softmax,
 )
 from .history import read_history
-from .scenes import render, sample_camera, sample_scene
+from .scenes import Mix, render, sample_camera, sample_scene
 
 Image = NDArray[np.uint8]
 History = Sequence[Mapping[str, Any]]
@@ -229,7 +229,7 @@ def rendered_images() -> Iterator[Image]:
     for seed in _SCENES:
         rng = np.random.default_rng(seed)
         camera = sample_camera(rng, *_SCENE_SIZE)
-        yield render(sample_scene(rng, camera, unmarked=0.0, sparse=0.0)).image
+        yield render(sample_scene(rng, camera, Mix(unmarked=0, sparse=0, crossroads=0))).image
 
 
 # --- curves

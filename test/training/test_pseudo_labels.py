@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,12 @@ from training.cli import main
 from training.datasets import open_dataset
 from training.datasets.synthetic import write_scenes
 from training.pseudo_labels import doubt, mirrored, pseudo_label
+from training.scenes import Mix
 
+PLAIN = Mix(
+    unmarked=0, sparse=0, crossroads=0, city=0, overcast=0, dusk=0, night=0, dazzle=0, shade=0,
+    jam=0, symbols=0, bonnet=0, dashcam=0,
+)  # fmt: skip
 SIZE = (640, 360)
 ROWS = np.arange(350.0, 150.0, -5.0)
 BOTTOMS = {1: 100.0, 2: 250.0, 3: 420.0, 4: 560.0}
@@ -93,7 +99,7 @@ def distance(lane: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_labels_of_rendered_roads_are_right_and_can_be_trained_on(tmp_path: Path) -> None:
-    truth = write_scenes(tmp_path / "scenes", 16, 77, 1, SIZE, 0.1, 0.0)
+    truth = write_scenes(tmp_path / "scenes", 16, 77, 1, SIZE, replace(PLAIN, unmarked=0.1))
     source = open_frames(tmp_path / "scenes" / "images")
     detector = LaneDetector.from_weights(device="cpu")
     kept, dropped = pseudo_label(source, detector, tmp_path / "out")
@@ -115,7 +121,7 @@ def test_labels_of_rendered_roads_are_right_and_can_be_trained_on(tmp_path: Path
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_scenes(tmp_path / "scenes", 8, 77, 1, SIZE, 0.0, 0.0)
+    write_scenes(tmp_path / "scenes", 8, 77, 1, SIZE, PLAIN)
     images, out = str(tmp_path / "scenes/images"), tmp_path / "out"
     assert main(["pseudo-label", images, str(out), "--every", "2", "--device", "cpu"]) == 0
     said = capsys.readouterr().out

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from training.datasets.synthetic import scene_record, tusimple_record, write_scenes
+from training.__main__ import main
+from training.datasets.synthetic import SIZES, scene_record, tusimple_record, write_scenes
 from training.scenes import (
     Camera,
     Drive,
     Marking,
+    Mix,
     Rendering,
     Scene,
     drive_camera,
@@ -24,12 +28,16 @@ from training.scenes import (
     sample_scene,
     truth,
 )
-from training.scenes.spec import Lens, Light, Pavement, Roadside, Vehicle
+from training.scenes.glyphs import ARROWS, WORDS, glyph
+from training.scenes.spec import Barrier, Lens, Light, Patch, Pavement, Roadside, Vehicle
 
 CAMERA = Camera(640, 360, 500.0, 500.0, 319.5, 179.5, height_m=1.6, pitch=0.1)
 BARREL = replace(CAMERA, distortion=(-0.2, 0.04, 1e-3, -1e-3, 0.0), roll=0.02, yaw=0.02)
 PINCUSHION = replace(CAMERA, distortion=(0.08, -0.01, 0.0, 0.0, 0.01))
 WIDE = Camera(820, 295, 620.0, 610.0, 400.0, 150.0, 1.25, 0.02, distortion=(-0.1, 0.0, 0, 0, 0))
+MARKED = Mix(unmarked=0, sparse=0, crossroads=0)
+UNMARKED = Mix(unmarked=1, sparse=0, crossroads=0)
+SPARSE = Mix(unmarked=0, sparse=1, crossroads=0)
 PLAIN = Scene(
     seed=1,
     camera=CAMERA,
@@ -257,7 +265,8 @@ def test_truth_needs_no_picture() -> None:
 def test_shares_of_unmarked_and_sparse_roads() -> None:
     def labelled(**shares: float) -> np.ndarray:
         rng = np.random.default_rng(0)
-        scenes = [sample_scene(rng, **shares) for _ in range(60)]
+        mix = Mix(crossroads=0.0, **shares)
+        scenes = [sample_scene(rng, mix=mix) for _ in range(60)]
         return np.array([sum(lane is not None for lane in truth(s).lanes) for s in scenes])
 
     assert (labelled(unmarked=1.0, sparse=0.0) == 0).all()
@@ -273,7 +282,7 @@ def test_the_edges_of_a_country_road_are_no_lanes() -> None:
     rng = np.random.default_rng(1)
     seen = 0
     for _ in range(60):
-        scene = sample_scene(rng, unmarked=0.0, sparse=1.0)
+        scene = sample_scene(rng, mix=SPARSE)
         painted = [m.offset for m in scene.markings if m.kind != "none"]
         found = truth(scene)
         for lane in found.ground:
@@ -317,7 +326,7 @@ def test_the_record_of_a_scene_says_where_its_lanes_are_in_metres() -> None:
 
 
 def test_a_written_set_has_images_labels_and_ground_truth(tmp_path: Path) -> None:
-    labels = write_scenes(tmp_path, 3, seed=11, size=(164, 59), unmarked=0.0, sparse=0.0)
+    labels = write_scenes(tmp_path, 3, seed=11, size=(164, 59), mix=MARKED)
     assert labels == tmp_path / "labels.json"
     records = [json.loads(line) for line in labels.read_text().splitlines()]
     scenes = [json.loads(line) for line in (tmp_path / "scenes.jsonl").read_text().splitlines()]
@@ -331,10 +340,245 @@ def test_a_written_set_has_images_labels_and_ground_truth(tmp_path: Path) -> Non
     first = tmp_path / records[0]["raw_file"]
     before = first.read_bytes()
     first.write_bytes(b"kept")
-    write_scenes(tmp_path, 1, seed=11, size=(164, 59), unmarked=0.0, sparse=0.0)
+    write_scenes(tmp_path, 1, seed=11, size=(164, 59), mix=MARKED)
     assert first.read_bytes() == b"kept"
-    write_scenes(tmp_path, 1, seed=11, size=(164, 59), unmarked=1.0, sparse=0.0)
+    write_scenes(tmp_path, 1, seed=11, size=(164, 59), mix=UNMARKED)
     assert first.read_bytes() not in (b"kept", before)
+
+
+def only(**shares: float) -> Mix:
+    """Marked roads by day with nothing else, but for these shares."""
+    none = dict.fromkeys((share.name for share in fields(Mix)), 0.0)
+    return Mix(**(none | shares))
+
+
+SIGNS: dict[str, Callable[[Scene], bool]] = {
+    "crossroads": lambda scene: scene.pavement.cross is not None,
+    "city": lambda scene: scene.roadside.buildings > 0,
+    "overcast": lambda scene: scene.light.sun < 0.1 and not scene.light.headlights,
+    "dusk": lambda scene: scene.light.headlights > 0 and scene.light.ambient > 0.1,
+    "night": lambda scene: scene.light.sun == 0 and scene.light.ambient < 0.06,
+    "dazzle": lambda scene: scene.light.glare > 0,
+    "shade": lambda scene: scene.pavement.tree_shade > 0 or scene.pavement.dapple > 0,
+    "symbols": lambda scene: any(patch.paint for patch in scene.pavement.patches),
+    "bonnet": lambda scene: scene.lens.bonnet > 0,
+    "dashcam": lambda scene: bool(
+        scene.lens.stamp or scene.lens.sharpen or scene.lens.detail < 1 or scene.lens.jpeg < 61
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_share_says_how_often_its_condition_comes(name: str) -> None:
+    def often(share: float) -> float:
+        rng = np.random.default_rng(3)
+        mix = only(**{name: share})
+        return float(np.mean([SIGNS[name](sample_scene(rng, mix=mix)) for _ in range(60)]))
+
+    chance = 0.5 if name == "dashcam" else 0.05  # a good camera may compress as much
+    assert often(0.0) <= chance
+    assert often(1.0) >= (0.7 if name == "shade" else 0.95)  # chance leaves some without a tree
+    assert 0.25 < often(0.5) - often(0.0) * 0.5 < 0.75
+
+
+def test_wet_roads_are_a_share_of_bad_weather() -> None:
+    rng = np.random.default_rng(0)
+    for weather in ("overcast", "night"):
+        lights = [sample_scene(rng, mix=only(**{weather: 1, "wet": 1})).light for _ in range(20)]
+        assert all(light.wet > 0 for light in lights)
+    assert not any(sample_scene(rng, mix=only(wet=1)).light.wet for _ in range(20))
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({"night": 1.5}, "night: 1.5 is not a share"),
+        ({"jam": -0.1}, "jam: -0.1 is not"),
+        ({"unmarked": 0.7, "sparse": 0.5}, r"unmarked \+ sparse \+ crossroads: 1.26"),
+    ],
+)
+def test_an_impossible_mix_is_refused(shares: dict[str, float], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Mix(**shares)
+
+
+def test_crossroads_have_no_lanes() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        scene = sample_scene(rng, mix=only(crossroads=1))
+        assert not any(lane is not None for lane in truth(scene).lanes)
+    # Nor is there paint before the far side of the crossing.
+    start = scene.seed % 977
+    assert all(marking.start > start + 14 for marking in scene.markings)
+
+
+HOODED = replace(
+    PLAIN, lens=replace(PLAIN.lens, bonnet=0.2, bonnet_colour=(0.03, 0.03, 0.03), gloss=0.5)
+)
+
+
+def test_no_line_of_the_tusimple_labels_lies_on_the_bonnet() -> None:
+    free, hooded = tusimple_record(truth(PLAIN), ""), tusimple_record(truth(HOODED), "")
+    edge = truth(HOODED).bonnet
+    assert edge is not None and truth(PLAIN).bonnet is None
+    ended = 0
+    for one, other in zip(free["lanes"], hooded["lanes"], strict=True):  # type: ignore[call-overload]
+        for row, column, cut in zip(hooded["h_samples"], one, other, strict=True):  # type: ignore[call-overload]
+            below = column >= 0 and row >= edge[round(column)]
+            assert cut == (-2 if below else column)
+            ended += below
+    assert ended > 20
+
+
+def test_the_record_keeps_the_whole_line_and_tells_the_bonnets_edge() -> None:
+    record, free = scene_record(truth(HOODED), "a"), scene_record(truth(PLAIN), "a")
+    assert record["lanes"] == free["lanes"] and free["bonnet"] is None
+    columns, rows = np.array(record["bonnet"]).T
+    assert columns[0] == 0 and columns[-1] == 639
+    assert rows.min() == pytest.approx(360 * 0.8, abs=1) and (rows <= 360).all()
+
+
+def test_the_bonnet_covers_paint_and_leaves_the_rest_as_it_is() -> None:
+    free, hooded = render(PLAIN).image, render(HOODED).image
+    edge = truth(HOODED).bonnet
+    assert edge is not None
+    rows = np.arange(360)[:, None]
+    np.testing.assert_array_equal(free[:270], hooded[:270])
+    lane = truth(PLAIN).lanes[3]
+    assert lane is not None
+    row = 345
+    column = round(crossing(lane, row))
+    assert rows[row] > edge[column]
+    assert free[row, column].mean() > 180 and hooded[row, column].mean() < 120
+
+
+def test_nothing_beside_or_between_the_lines_is_labelled() -> None:
+    kinds = ("concrete", "rail", "wall", "kerb", "striped kerb", "fence", "panels")
+    start = float(PLAIN.seed)
+    words = tuple(Patch(start + 6 + 8 * i, start + 10 + 8 * i, -0.8, 0.8, 1, 0.9, name)
+                  for i, name in enumerate(("ahead left", "SLOW", "rhombus")))  # fmt: skip
+    crowded = replace(
+        PLAIN,
+        barriers=tuple(Barrier(side * (6.5 + i), kind) for i, kind in enumerate(kinds)
+                       for side in (-1, 1)),
+        pavement=replace(PLAIN.pavement, patches=words),
+        roadside=replace(PLAIN.roadside, buildings=1.0, posts=30.0),
+    )  # fmt: skip
+    plain, full = render(PLAIN), render(crowded)
+    for a, b in zip(plain.lanes, full.lanes, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (plain.image != full.image).mean() > 0.2
+
+
+def test_a_glyph_is_painted_where_its_rectangle_lies() -> None:
+    start = float(PLAIN.seed)
+    arrow = Patch(start + 8, start + 14, -0.8, 0.8, 1, 1.0, "left")
+    with_arrow = render(replace(PLAIN, pavement=replace(PLAIN.pavement, patches=(arrow,)))).image
+    change = np.abs(with_arrow.astype(int) - render(PLAIN).image).max(axis=2) > 30
+    corners = CAMERA.project([[8, 0.8, 0], [8, -0.8, 0], [14, 0.8, 0], [14, -0.8, 0]])
+    (u0, v0), (u1, v1) = corners.min(axis=0) - 1, corners.max(axis=0) + 1
+    rows, columns = np.nonzero(change)
+    assert len(rows) > 100
+    assert u0 <= columns.min() and columns.max() <= u1 and v0 <= rows.min() and rows.max() <= v1
+    far = rows < CAMERA.project([[11.5, 0, 0]])[0, 1]
+    assert (columns[far] < 319).sum() > 2 * (columns[far] > 321).sum()  # its head points left
+
+
+def test_every_glyph_is_readable_paint() -> None:
+    for name in (*ARROWS, *WORDS, "diamond", "rhombus"):
+        paint = glyph(name)[0]
+        assert 0.05 < paint.mean() < 0.8 and paint.min() == 0 and paint.max() > 0.95
+    assert np.abs(glyph("left")[0] - glyph("right")[0][:, ::-1]).mean() < 0.05
+
+
+DARK = replace(PLAIN, light=Light(sun=0, ambient=0.01, cover=0, visibility=1e6, headlights=0.8,
+                                  reach=20.0, zenith=(0, 0, 0), horizon=(0, 0, 0)))  # fmt: skip
+
+
+def ground_at(image: np.ndarray, x: float, y: float) -> float:
+    """Mean brightness around a point of the road."""
+    u, v = np.round(CAMERA.project([[x, y, 0.0]])[0]).astype(int)
+    return float(image[v - 1 : v + 2, u - 2 : u + 3].mean())
+
+
+def test_headlights_leave_the_rest_of_the_night_dark() -> None:
+    image = render(DARK).image
+    assert ground_at(image, 11.0, 0.5) > 40
+    assert ground_at(image, 45.0, 0.5) < 8
+    assert ground_at(image, 11.0, 8.0) < 12
+
+
+def test_a_wet_road_mirrors_the_lights_ahead() -> None:
+    car = Vehicle(22.0, 0.0, "car", (0.1, 0.1, 0.1), braking=True)
+
+    def redness(wet: float) -> float:
+        light = replace(DARK.light, headlights=0.05, wet=wet)
+        image = render(replace(DARK, light=light, vehicles=(car,))).image.astype(float)
+        u, v = np.round(CAMERA.project([[18.0, 0.0, 0.0]])[0]).astype(int)
+        part = image[v : v + 20, u - 30 : u + 30]
+        return float((part[..., 2] - part[..., 0]).mean())
+
+    assert redness(1.0) > redness(0.0) + 2
+
+
+def test_leaves_throw_patches_of_shade() -> None:
+    sunny = replace(PLAIN, light=replace(PLAIN.light, sun=0.8, ambient=0.2), markings=())
+    shaded = replace(sunny, pavement=replace(sunny.pavement, dapple=0.5))
+
+    def road(scene: Scene) -> np.ndarray:
+        views = [render(replace(scene, seed=seed)).image[260:350, 100:540] for seed in range(6)]
+        return np.stack(views).mean(axis=3)
+
+    bright, patchy = road(sunny).mean(), road(shaded)
+    assert np.quantile(patchy, 0.9) > 0.9 * bright
+    assert np.quantile(patchy, 0.1) < 0.5 * bright
+
+
+def test_a_queue_hides_paint_and_no_label() -> None:
+    rng = np.random.default_rng(1)
+    near = 0
+    for _ in range(20):
+        scene = sample_scene(rng, CAMERA, only(jam=1))
+        near += sum(vehicle.s < 40 for vehicle in scene.vehicles)
+        empty = truth(replace(scene, vehicles=()))
+        for a, b in zip(truth(scene).lanes, empty.lanes, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert near / 20 > 6
+
+
+def test_a_cheap_recorder_stamps_sharpens_and_loses_detail() -> None:
+    def recorded(**lens: Any) -> np.ndarray:
+        return render(replace(PLAIN, lens=replace(PLAIN.lens, **lens))).image.astype(float)
+
+    plain = recorded()
+    stamped = np.abs(recorded(stamp=12345) - plain).max(axis=2) > 60
+    rows, columns = np.nonzero(stamped)
+    assert len(rows) > 100 and (np.all(rows < 40) or np.all(rows > 320))
+    assert np.ptp(columns) < 400
+    edges = [
+        np.abs(np.diff(image, axis=1)).mean()
+        for image in (recorded(detail=0.4), plain, recorded(sharpen=1.5))
+    ]
+    assert edges[0] < edges[1] < edges[2]
+
+
+def test_a_set_mixes_shapes_of_images(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 10, seed=1, mix=only())
+    scenes = [json.loads(line) for line in (tmp_path / "scenes.jsonl").read_text().splitlines()]
+    shapes = set()
+    for scene in scenes:
+        image = cv2.imread(str(tmp_path / scene["raw_file"]))
+        assert image.shape[:2] == (scene["camera"]["height"], scene["camera"]["width"])
+        shapes.add(image.shape[1::-1])
+    assert len(shapes) > 1 and shapes <= set(SIZES)
+
+
+def test_the_command_takes_every_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["synthesize", str(tmp_path), "--count", "1", "--size", "160x96"]
+    assert main([*command, "--unmarked", "1", "--sparse", "0", "--crossroads", "0"]) == 0
+    assert json.loads((tmp_path / "labels.json").read_text())["lanes"] == []
+    assert main([*command, "--night", "2"]) == 1
+    assert "night: 2 is not a share" in capsys.readouterr().err
 
 
 def measures(record: dict[str, object]) -> dict[str, float]:

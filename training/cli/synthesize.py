@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from lane_sad_ros.arguments import parse_size
 
 from ..scenes.drive import DURATION, RATE
+from ..scenes.mix import Mix
 
 
 def add_parser(commands: Any) -> None:
@@ -34,11 +36,17 @@ def add_parser(commands: Any) -> None:
         "--size",
         type=parse_size,
         metavar="WxH",
-        help="of the images; 1640x590 gets cameras like CULane's (640x360; a drive 1280x720)",
+        help="of all images; 1640x590 gets cameras like CULane's (scenes: a mix of 16:9, CULane's "
+        "shape and 4:3; a drive: 1280x720)",
     )
-    for name, roads in (("unmarked", "without any marking"), ("sparse", "with few markings")):
-        parser.add_argument(
-            f"--{name}", type=float, default=0.1, help=f"share of roads {roads} (%(default)s)"
+    shares = parser.add_argument_group("shares of the scenes, 0 to 1")
+    for share in fields(Mix):
+        shares.add_argument(
+            f"--{share.name}",
+            type=float,
+            default=share.default,
+            metavar="SHARE",
+            help=f"{share.metadata['help']} (%(default)g)",
         )
     parser.set_defaults(run=_run)
 
@@ -52,9 +60,8 @@ def _run(options: argparse.Namespace) -> None:
             options.count,
             options.seed,
             options.processes,
-            options.size or (640, 360),
-            options.unmarked,
-            options.sparse,
+            options.size,
+            Mix(**{share.name: getattr(options, share.name) for share in fields(Mix)}),
         )
         print(f"{options.count} scenes, labels in {labels}")
         return

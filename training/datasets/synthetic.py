@@ -10,7 +10,7 @@ import multiprocessing
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,16 @@ from lane_sad_ros.files import replacing
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6
 
-from ..scenes import Camera, Drive, Rendering, Truth, render, sample_camera, sample_scene
+from ..scenes import Camera, Drive, Mix, Rendering, Truth, render, sample_camera, sample_scene
 from ..scenes.drive import DURATION, RATE, drive_camera
+from ..scenes.sampling import EVERY
 
 # Row spacing of the labels, as in TuSimple: every tenth row of 720.
 _ROWS_PER_IMAGE = 72
 _POINTS_PER_LANE = 64  # in scenes.jsonl
+
+SIZES = {(640, 360): 0.55, (820, 295): 0.3, (480, 360): 0.15}
+"""Shares of image sizes in a set of scenes: 16:9, CULane's wide shape, 4:3."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,7 @@ class _Job(ABC):
 
 @dataclass(frozen=True)
 class _SceneJob(_Job):
-    unmarked: float
-    sparse: float
+    mix: Mix
 
     @property
     def name(self) -> str:
@@ -85,12 +88,12 @@ class _SceneJob(_Job):
 
     @property
     def wanted(self) -> list[float]:
-        return [*self.size, self.unmarked, self.sparse]
+        return [*self.size, *astuple(self.mix)]
 
     def render(self) -> Rendering:
         rng = np.random.default_rng((self.seed, self.index))
         camera = sample_camera(rng, *self.size)
-        return render(sample_scene(rng, camera, self.unmarked, self.sparse))
+        return render(sample_scene(rng, camera, self.mix))
 
 
 @dataclass(frozen=True)
@@ -117,23 +120,29 @@ def _drive(seed: int, size: tuple[int, int]) -> Drive:
     return Drive(seed, drive_camera(*size))
 
 
+def _size(seed: int, index: int) -> tuple[int, int]:
+    rng = np.random.default_rng((seed, index, 1))
+    return tuple(SIZES)[int(rng.choice(len(SIZES), p=list(SIZES.values())))]
+
+
 def write_scenes(
     output: Path,
     count: int,
     seed: int,
     processes: int = 1,
-    size: tuple[int, int] = (640, 360),
-    unmarked: float = 0.1,
-    sparse: float = 0.1,
+    size: tuple[int, int] | None = None,
+    mix: Mix = EVERY,
 ) -> Path:
     """Render `count` scenes into `output`: images/, labels.json (TuSimple) and scenes.jsonl.
 
-    size: (width, height) in pixels; an image more than twice as wide as high gets cameras like
-    CULane's. unmarked, sparse: shares of roads without any and with few markings.
+    size: (width, height) in pixels of all images, by default each one's is drawn from SIZES; an
+    image more than twice as wide as high gets cameras like CULane's. mix: shares of conditions.
     Scene i of a seed is always the same one. An image that is already there is kept, so that an
     interrupted call goes on where it was. Returns the label file.
     """
-    jobs = [_SceneJob(output, seed, index, size, unmarked, sparse) for index in range(count)]
+    jobs = [
+        _SceneJob(output, seed, index, size or _size(seed, index), mix) for index in range(count)
+    ]
     return _write(output, jobs, processes, "scene")
 
 
@@ -208,19 +217,26 @@ def _write_job(job: _Job) -> None:
 
 
 def tusimple_record(truth: Truth, raw_file: str) -> dict[str, object]:
-    """The TuSimple record of a scene: each present lane's column, to 0.01 px, at the rows."""
+    """The TuSimple record of a scene: each present lane's column, to 0.01 px, at the rows.
+
+    As in TuSimple's own labels a line ends where the own bonnet begins.
+    """
     height, width = truth.camera.height, truth.camera.width
     step = max(1, height // _ROWS_PER_IMAGE)
     rows = np.arange(step, height, step, dtype=np.float64)
-    lanes = [_columns(lane, rows, width) for lane in truth.lanes if lane is not None]
+    edge = np.full(width, np.inf) if truth.bonnet is None else truth.bonnet
+    lanes = [_columns(lane, rows, edge) for lane in truth.lanes if lane is not None]
     return {"raw_file": raw_file, "h_samples": [int(row) for row in rows], "lanes": lanes}
 
 
-def _columns(lane: NDArray[np.float32], rows: NDArray[np.float64], width: int) -> list[float]:
+def _columns(
+    lane: NDArray[np.float32], rows: NDArray[np.float64], edge: NDArray[np.floating]
+) -> list[float]:
     points = lane[np.argsort(lane[:, 1])]
     columns = np.interp(rows, points[:, 1], points[:, 0])
     inside = (rows >= points[0, 1]) & (rows <= points[-1, 1])
-    inside &= (columns >= 0) & (columns <= width - 1)
+    inside &= (columns >= 0) & (columns <= len(edge) - 1)
+    inside &= rows < edge[np.clip(columns.round().astype(int), 0, len(edge) - 1)]
     return [round(float(c), 2) if i else -2 for c, i in zip(columns, inside, strict=True)]
 
 
@@ -246,6 +262,7 @@ def scene_record(truth: Truth, raw_file: str) -> dict[str, object]:
         "raw_file": raw_file,
         "camera": _camera_record(truth.camera),
         "lanes": lanes,
+        "bonnet": None if truth.bonnet is None else _edge_points(truth.bonnet),
         "ego_lane": {
             "width": truth.width,
             "lateral_offset": truth.lateral_offset,
@@ -267,6 +284,11 @@ def _camera_record(camera: Camera) -> dict[str, object]:
         "pitch": camera.pitch,
         "yaw": camera.yaw,
     }
+
+
+def _edge_points(edge: NDArray[np.float32]) -> list[list[float]]:
+    columns = np.linspace(0, len(edge) - 1, 33).round().astype(int)
+    return [[int(column), round(float(edge[column]), 1)] for column in columns]
 
 
 def _rounded(points: NDArray[np.float32], digits: int) -> list[list[float]]:

@@ -6,6 +6,7 @@
 
 from .camera import Camera, sample_camera
 from .drive import DURATION, RATE, Drive, drive_camera
+from .mix import Mix
 from .render import Rendering, Truth, render, truth
 from .road import Marking
 from .sampling import sample_scene
@@ -17,6 +18,7 @@ __all__ = [
     "Camera",
     "Drive",
     "Marking",
+    "Mix",
     "Rendering",
     "Scene",
     "Truth",

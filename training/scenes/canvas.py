@@ -32,10 +32,18 @@ def _subdivided(corners: Points) -> Points:
 
 
 class Canvas:
-    """An image (BGR uint8) with the camera, the road and the light it is drawn under."""
+    """An image (BGR uint8) with the camera, the road and the light it is drawn under.
 
-    def __init__(self, image: NDArray[np.uint8], camera: Camera, path: Path, light: Light) -> None:
+    mirrored: draw what a wet road mirrors, which is everything upside down below the ground.
+    """
+
+    def __init__(
+        self, image: NDArray[np.uint8], camera: Camera, path: Path, light: Light,
+        mirrored: bool = False,
+    ) -> None:  # fmt: skip
         self.image = image
+        self.mirrored = mirrored
+        self.eye = -camera.height_m if mirrored else camera.height_m  # as things see it
         self.camera = camera
         self.path = path
         self.light = light
@@ -50,10 +58,18 @@ class Canvas:
             math.sin(elevation),
         )
 
+    def placed(self, points: ArrayLike) -> Points:
+        """Where points (N, 3) are drawn."""
+        out = np.asarray(points, np.float64)
+        if not self.mirrored:
+            return out
+        below = 2 * self.path.surface(out[:, 0]) - out[:, 2]
+        return np.column_stack([out[:, :2], below])
+
     def pixels(self, points: ArrayLike) -> Points | None:
         """The corners (N, 2) of a vehicle-frame polygon, cut in front of the camera."""
         # Homogeneous pixels, or rays: (u w, v w, w) with w the depth in metres.
-        scaled = np.asarray(points, np.float64) @ self._matrix + self._shift
+        scaled = self.placed(points) @ self._matrix + self._shift
         depth = scaled[:, 2]
         nearest = depth.min()
         if nearest <= _NEAR:
@@ -112,6 +128,18 @@ class Canvas:
         if corners is not None:
             self.fill_pixels(corners, colour)
 
+    def fill_all(self, quads: Points, colour: tuple[float, float, float]) -> None:
+        """Flat quadrilaterals (N, 4, 3) in one colour, small ones that no lens bends visibly."""
+        corners = self.pixels(quads.reshape(-1, 3)) if len(quads) else None
+        if corners is None:
+            return
+        if len(corners) == 4 * len(quads):
+            fixed = (corners.reshape(-1, 4, 2) * (1 << _SHIFT) + 0.5).astype(np.int32)
+            cv2.fillPoly(self.image, list(fixed), colour, cv2.LINE_AA, _SHIFT)
+        else:
+            for quad in quads:
+                self.fill(quad, colour)
+
     def fill_pixels(self, corners: Points, colour: tuple[float, float, float]) -> None:
         """A polygon given by its pixels (N, 2)."""
         fixed = (corners * (1 << _SHIFT) + 0.5).astype(np.int32)
@@ -119,7 +147,7 @@ class Canvas:
 
     def glow(self, point: Points, strength: float, colour: Colour) -> None:
         """A light at a vehicle-frame point (1, 3), to be laid over the finished image."""
-        u, v = self.camera.project(point)[0]
+        u, v = self.camera.project(self.placed(point))[0]
         if not math.isnan(u):
             distance = max(float(point[0, 0]), 3.0)
             radius = self.camera.fx * (0.3 / distance + 0.004)
@@ -175,3 +203,30 @@ class Canvas:
         fine = min(1.0, float(u1 - u0) / wide * 3)
         part = self.image[v0:v1, u0:u1]
         part[:] = np.clip(part * (1 + mask * rough * np.float32(fine))[..., None], 0, 255)
+
+    def paste(
+        self, quad: ArrayLike, picture: NDArray[np.uint8], lit: tuple[float, float, float]
+    ) -> None:
+        """A picture (BGR) on a flat quadrilateral (4, 3): lower left, lower right, upper right
+        and upper left corner; `lit` is the radiance of white, 8-bit BGR."""
+        corners = self.pixels(quad)
+        if corners is None or len(corners) != 4:
+            return
+        edge = (self.camera.width, self.camera.height)
+        u0, v0 = np.clip(np.floor(corners.min(axis=0)), 0, edge).astype(int)
+        u1, v1 = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, edge).astype(int)
+        if u0 >= u1 or v0 >= v1:
+            return
+        high, wide = picture.shape[:2]
+        grid = np.array([[0, high], [wide, high], [wide, 0], [0, 0]], np.float32)
+        place = cv2.getPerspectiveTransform((corners - (u0, v0)).astype(np.float32), grid)
+        size = (int(u1 - u0), int(v1 - v0))
+        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+        shown = cv2.warpPerspective(
+            picture, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        shown = cv2.multiply(shown, (*lit, 0.0), scale=1 / 255)
+        mask = np.zeros((size[1], size[0]), np.uint8)
+        fixed = np.round((corners - (u0, v0)) * 16).astype(np.int32)
+        cv2.fillConvexPoly(mask, fixed, 1, cv2.LINE_8, 4)
+        cv2.copyTo(shown, mask, self.image[v0:v1, u0:u1])

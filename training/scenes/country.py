@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .beside import sample_barrier, sample_roadside
 from .camera import Camera
-from .conditions import BARRIER_HEIGHTS, CAR_COLOURS, sample_alignment, sample_lens
+from .conditions import sample_alignment, sample_lens
 from .dice import Dice
+from .mix import Mix
 from .road import LABEL_RANGE, Marking
-from .spec import Barrier, Colour, Light, Patch, Pavement, Roadside, Scene, Skid, Vehicle
+from .spec import Barrier, Colour, Light, Patch, Pavement, Scene, Skid, Vehicle
+from .traffic import vehicle
 
 _DIRT: tuple[Colour, ...] = (
     (0.42, 0.52, 0.6), (0.5, 0.56, 0.6), (0.3, 0.38, 0.45), (0.36, 0.38, 0.4), (0.24, 0.34, 0.46),
@@ -88,40 +91,34 @@ def _damage(
     return tuple(patches), tuple(skids)
 
 
+_BARRIERS = {"rail": 0.36, "kerb": 0.34, "striped kerb": 0.1, "wall": 0.1, "fence": 0.1}
+
+
 def _barriers(dice: Dice, pavement: Pavement) -> tuple[Barrier, ...]:
-    found = []
     both = dice.roll()
-    for side, edge in ((1, pavement.left), (-1, pavement.right)):
-        if both >= 0.8 or (both >= 0.6 and not dice.chance(0.5)):
-            kind = dice.choice(("rail", "kerb", "striped kerb", "wall"), (0.4, 0.38, 0.12, 0.1))
-            tone = dice.uniform(0.35, 0.7)
-            away = 0.0 if "kerb" in kind else dice.uniform(0.2, 1.5)
-            colour = dice.vary((tone, tone, tone), 0.05)
-            height = dice.uniform(*BARRIER_HEIGHTS[kind])
-            found.append(Barrier(edge + side * away, kind, height, colour))
-    return tuple(found)
+    return tuple(
+        sample_barrier(dice, edge + side * dice.uniform(0.0, 0.8), _BARRIERS)
+        for side, edge in ((1, pavement.left), (-1, pavement.right))
+        if both >= 0.8 or (both >= 0.6 and not dice.chance(0.5))
+    )
 
 
 def _vehicles(dice: Dice, left: float, right: float) -> tuple[Vehicle, ...]:
     """A few: ahead, towards us, parked on the verge."""
     found: list[Vehicle] = []
     for _ in range(dice.choice((0, 1, 2, 3), (0.5, 0.28, 0.15, 0.07))):
-        kind = dice.choice(("car", "suv", "van", "truck"), (0.55, 0.25, 0.12, 0.08))
         where = dice.choice(("ahead", "towards", "parked"), (0.4, 0.4, 0.2))
         share = {"ahead": 0.25, "towards": 0.75, "parked": dice.choice((-0.25, 1.25))}[where]
-        towards = where == "towards" and kind != "truck"
         s = 12 + dice.exponential(50)
         if all(abs(s - other.s) > 16 for other in found):
-            d = right + share * (left - right) + dice.normal(0, 0.15)
-            colour = dice.vary(dice.choice(CAR_COLOURS), 0.06)
-            yaw = dice.normal(0, 0.02)
-            found.append(Vehicle(s, d, kind, colour, oncoming=towards, yaw=yaw))
+            d = right + share * (left - right)
+            found.append(vehicle(dice, s, d, towards=where == "towards"))
     return tuple(found)
 
 
 def _pavement(
     dice: Dice, left: float, right: float, edges: tuple[float, ...], marked: bool, light: Light,
-    s0: float,
+    s0: float, mix: Mix,
 ) -> Pavement:  # fmt: skip
     beside = (dice.uniform(0.05, 1.2), dice.uniform(0.05, 1.2)) if marked else (0.0, 0.0)
     patches, skids = _damage(dice, left, right, s0)
@@ -129,6 +126,7 @@ def _pavement(
     uneven = 0.16 if dice.chance(0.3) else 0.04
     halves = dice.rng.normal(1, uneven, len(edges) - 1).tolist()
     verges = _DIRT if dice.chance(0.6) else _GRASS
+    shade = dice.chance(mix.shade) and light.sun > 0.2
     return Pavement(
         left=left + beside[0],
         right=right - beside[1],
@@ -150,29 +148,14 @@ def _pavement(
         verge_width=dice.uniform(0.1, 2.5),
         field=dice.vary(dice.choice(_GRASS), 0.1),
         paint=dice.uniform(0.7, 1.0),
-        tree_shade=dice.uniform(0.1, 1.0) if light.sun > 0.2 and dice.chance(0.3) else 0.0,
+        tree_shade=dice.uniform(0.1, 1.0) if shade and dice.chance(0.5) else 0.0,
         tree_side=dice.either(),
-    )
-
-
-def _roadside(dice: Dice, left: float, right: float, lamps: bool) -> Roadside:
-    """What stands beyond d = left and d = right."""
-    near = dice.uniform(1.0, 12.0)
-    return Roadside(
-        trees=dice.choice((0.0, dice.uniform(0.2, 1.0)), (0.2, 0.8)),
-        leaves=dice.vary((0.12, 0.24, 0.18) if dice.chance(0.7) else (0.12, 0.22, 0.28), 0.15),
-        tree_left=left + near + dice.uniform(0, 3),
-        tree_right=right - near - dice.uniform(0, 3),
-        posts=dice.uniform(28, 60) if lamps or dice.chance(0.25) else 0.0,
-        hills=dice.uniform(0, 0.09),
-        hill_colour=dice.vary((0.3, 0.33, 0.3) if dice.chance(0.6) else (0.24, 0.36, 0.42), 0.1),
-        treeline=dice.uniform(0.004, 0.06),
-        treeline_colour=dice.vary((0.12, 0.17, 0.14), 0.15),
+        dapple=dice.uniform(0.25, 0.8) if shade and dice.chance(0.65) else 0.0,
     )
 
 
 def country_road(
-    dice: Dice, camera: Camera, seed: int, light: Light, dark: bool, marked: bool
+    dice: Dice, mix: Mix, camera: Camera, seed: int, light: Light, dark: bool, marked: bool
 ) -> Scene:
     """A road with few markings, or with none at all; `dark` makes the lens that of a night."""
     wide = marked or dice.chance(0.55)
@@ -188,11 +171,7 @@ def country_road(
         left, middle, right = half, 0.0, -half
     markings = _paint(dice, left, middle, right) if marked else []
     edges = (left, middle, right) if wide else (left, right)
-    pavement = _pavement(dice, left, right, edges, marked, light, float(seed % 977))
-    roadside = _roadside(dice, pavement.left, pavement.right, light.lamps > 0)
-    lens = sample_lens(dice, dark)
-    if dice.chance(0.25):  # cameras whose white balance is far off
-        lens = replace(lens, balance=(dice.uniform(1.05, 1.35), 1.0, dice.uniform(0.85, 1.15)))
+    pavement = _pavement(dice, left, right, edges, marked, light, float(seed % 977), mix)
     return Scene(
         seed=seed,
         camera=camera,
@@ -201,8 +180,10 @@ def country_road(
         pavement=pavement,
         barriers=_barriers(dice, pavement),
         vehicles=_vehicles(dice, left, right),
-        roadside=roadside,
-        lens=lens,
+        roadside=sample_roadside(
+            dice, pavement.left, pavement.right, light.lamps > 0, near=dice.uniform(1.0, 8.0)
+        ),
+        lens=sample_lens(dice, mix, dark),
         **sample_alignment(dice, tightest=90, steepest=400)._asdict(),
         offset=dice.normal(0, 0.3 if marked else 0.6),
         heading=dice.normal(0, 0.01 if marked else 0.025),

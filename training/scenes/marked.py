@@ -1,4 +1,4 @@
-"""Random roads of one to five marked lanes: motorways, trunk roads, wide streets."""
+"""Random roads of one to five marked lanes: motorways, trunk roads, streets."""
 
 from __future__ import annotations
 
@@ -7,28 +7,21 @@ from itertools import pairwise
 
 import numpy as np
 
+from . import glyphs
+from .beside import sample_barrier, sample_roadside
 from .camera import Camera
-from .conditions import BARRIER_HEIGHTS, CAR_COLOURS, sample_alignment, sample_lens
+from .conditions import sample_alignment, sample_lens
 from .dice import Dice
+from .mix import Mix
 from .road import LABEL_RANGE, Marking
-from .spec import (
-    Barrier,
-    Colour,
-    Light,
-    Patch,
-    Pavement,
-    Roadside,
-    Scene,
-    Skid,
-    Structure,
-    Vehicle,
-)  # fmt: skip
+from .spec import Barrier, Colour, Light, Patch, Pavement, Scene, Skid, Structure, Vehicle
+from .traffic import lane_of, parked
 
 _DASHES = (  # period and length in metres
     (12.2, 3.05), (12.2, 3.66), (18.0, 6.0), (12.0, 6.0), (9.0, 3.0), (15.0, 6.0), (12.0, 3.0),
 )  # fmt: skip
 _VERGES: tuple[Colour, ...] = (
-    (0.28, 0.36, 0.42), (0.3, 0.42, 0.52), (0.2, 0.33, 0.28), (0.33, 0.35, 0.36),
+    (0.28, 0.36, 0.42), (0.3, 0.42, 0.52), (0.2, 0.33, 0.28), (0.33, 0.35, 0.36), (0.85, 0.82, 0.8),
 )  # fmt: skip
 _FIELDS: tuple[Colour, ...] = (
     (0.16, 0.3, 0.24), (0.3, 0.45, 0.56), (0.14, 0.24, 0.2), (0.2, 0.36, 0.36),
@@ -40,6 +33,7 @@ class _Plan:
     """What the parts of a marked road agree on."""
 
     us: bool  #: North American style
+    city: bool  #: a street between buildings
     concrete: bool
     edges: tuple[float, ...]  #: d of the lanes' bounds, left to right
     ego: int  #: number of the own lane from the left
@@ -48,17 +42,19 @@ class _Plan:
     oncoming: bool = False  #: lanes left of the own one come towards us
 
 
-def _plan(dice: Dice, s0: float) -> _Plan:
-    us = dice.chance(0.55)
+def _plan(dice: Dice, s0: float, mix: Mix) -> _Plan:
+    city = dice.chance(mix.city)
+    us = dice.chance(0.15 if city else 0.55)
     concrete = us and dice.chance(0.6)
-    lanes = dice.choice((1, 2, 3, 4, 5), (0.05, 0.22, 0.3, 0.28, 0.15))
-    width = float(np.clip(dice.normal(3.62, 0.16) if us else dice.uniform(2.8, 4.0), 2.8, 4.0))
+    shares = (0.06, 0.3, 0.38, 0.22, 0.04) if city else (0.05, 0.22, 0.3, 0.28, 0.15)
+    lanes = dice.choice((1, 2, 3, 4, 5), shares)
+    width = float(np.clip(dice.normal(3.62, 0.16) if us else dice.uniform(2.8, 4.1), 2.8, 4.1))
     ego = dice.integer(0, lanes)
     edges = [0.0]
     for _ in range(lanes):
         edges.append(edges[-1] - width * dice.uniform(0.97, 1.03))
     middle = (edges[ego] + edges[ego + 1]) / 2
-    return _Plan(us, concrete, tuple(edge - middle for edge in edges), ego, width, s0)
+    return _Plan(us, city, concrete, tuple(edge - middle for edge in edges), ego, width, s0)
 
 
 def _markings(dice: Dice, plan: _Plan) -> tuple[Marking, ...]:
@@ -73,7 +69,7 @@ def _markings(dice: Dice, plan: _Plan) -> tuple[Marking, ...]:
     markings = []
     for i, offset in enumerate(plan.edges):
         outer = i in (0, len(plan.edges) - 1)
-        usual = not dice.chance(0.07 if outer else 0.1)
+        usual = not dice.chance(0.07 if outer else 0.25 if plan.city else 0.1)
         kind = "solid" if outer == usual else "dashed"
         double = ""
         if dice.chance(0.12 if outer else 0.06):
@@ -103,6 +99,8 @@ def _markings(dice: Dice, plan: _Plan) -> tuple[Marking, ...]:
             start = plan.s0 + dice.uniform(0, 40)
             end = start + dice.uniform(20, 50)
             marking = replace(marking, wear=1.0, worn_from=start, worn_to=end)
+        if outer and plan.city and dice.chance(0.25):  # the kerb alone
+            marking = Marking(offset, "none")
         markings.append(marking)
     if len(markings) > 2 and dice.chance(0.08):
         gone = dice.integer(0, len(markings))
@@ -137,32 +135,35 @@ def _streaks(dice: Dice, plan: _Plan) -> list[Skid]:
     return skids
 
 
-def _symbols(dice: Dice, edges: tuple[float, ...], s0: float) -> tuple[list[Patch], list[Skid]]:
-    """Paint that is no lane marking (arrows, crossings, stop lines) and shadows of poles."""
-    patches, skids = [], []
-    kind = dice.choice(("", "arrow", "zebra", "stop"), (0.86, 0.08, 0.03, 0.03))
-    start = s0 + dice.uniform(5, 45)
-    paint = dice.uniform(0.5, 1.0)
-    if kind == "arrow":
-        for left, right in pairwise(edges):
-            d = (left + right) / 2
-            patches.append(Patch(start, start + 3, d - 0.08, d + 0.08, 1, paint))
-            for i in range(5):
-                half, at = 0.08 * (5 - i), start + 3 + 0.35 * i
-                patches.append(Patch(at, at + 0.35, d - half, d + half, 1, paint))
-    elif kind == "zebra":
-        for d in np.arange(edges[-1] + 0.3, edges[0] - 0.5, 1.0).tolist():
-            patches.append(Patch(start, start + 3.5, d, d + 0.5, 1, paint))
-    elif kind == "stop":
+def _symbols(dice: Dice, plan: _Plan) -> list[Patch]:
+    """Paint between the lines that is no lane marking: arrows, words, crossings, stop lines."""
+    edges, paint = plan.edges, dice.uniform(0.5, 1.0)
+    start = plan.s0 + dice.uniform(4, 35)
+    kind = dice.choice(("arrow", "word", "diamond", "zebra", "stop"), (0.5, 0.17, 0.1, 0.15, 0.08))
+    if kind == "zebra":
+        bars = np.arange(edges[-1] + 0.3, edges[0] - 0.5, 1.0).tolist()
+        return [Patch(start, start + 3.5, d, d + 0.5, 1, paint) for d in bars]
+    if kind == "stop":
         lane = dice.integer(0, len(edges) - 1)
-        patches.append(Patch(start, start + 0.4, edges[-1], edges[lane], 1, paint))
-    if dice.chance(0.08):
-        slant = dice.either() * dice.uniform(1.5, 6)
-        wide = (edges[0] - edges[-1] + 8) / abs(slant)
-        foot = edges[-1] - 4 if slant > 0 else edges[0] + 4
-        width = dice.uniform(0.2, 0.5) * abs(slant)
-        skids.append(Skid(start, start + wide, foot, slant, 0.0, width, 0.5))
-    return patches, skids
+        return [Patch(start, start + 0.4, edges[-1], edges[lane], 1, paint)]
+    length, half = dice.uniform(2.5, 6.5), dice.uniform(0.45, 0.8)
+    found = []
+    for left, right in pairwise(edges):
+        names = {"arrow": glyphs.ARROWS, "word": glyphs.WORDS}.get(kind, ("diamond", "rhombus"))
+        name, d = dice.choice(names), (left + right) / 2 + dice.normal(0, 0.1)
+        half_of = half * (1.6 if name in glyphs.WORDS else 1.0)
+        for at in (start, start + dice.uniform(15, 40)):
+            if dice.chance(0.8):
+                found.append(Patch(at, at + length, d - half_of, d + half_of, 1, paint, name))
+    return found
+
+
+def _pole(dice: Dice, edges: tuple[float, ...], s0: float) -> Skid:
+    """The shadow of a pole over the road."""
+    start, slant = s0 + dice.uniform(5, 45), dice.either() * dice.uniform(1.5, 6)
+    wide = (edges[0] - edges[-1] + 8) / abs(slant)
+    foot = edges[-1] - 4 if slant > 0 else edges[0] + 4
+    return Skid(start, start + wide, foot, slant, 0.0, dice.uniform(0.2, 0.5) * abs(slant), 0.5)
 
 
 def _opposite(
@@ -178,48 +179,47 @@ def _opposite(
         )
         for i in range(count + 1)
     )  # fmt: skip
-    vehicles = []
-    for i in range(count):
-        s = dice.uniform(10, 60)
-        while s < 220 and dice.chance(0.8):
-            kind = dice.choice(("car", "suv", "van"))
-            colour = dice.vary(dice.choice(CAR_COLOURS), 0.06)
-            vehicles.append(Vehicle(s, first + (i + 0.5) * plan.width, kind, colour, oncoming=True))
-            s += dice.uniform(15, 70)
+    vehicles = [
+        one
+        for i in range(count)
+        for one in lane_of(
+            dice, first + (i + 0.5) * plan.width, dice.uniform(10, 60), 40, 10, 140, True
+        )
+    ]
     return (near, near + count * plan.width + 3), paint, vehicles
 
 
-def _traffic(dice: Dice, plan: _Plan) -> list[Vehicle]:
-    density = dice.choice((0.0, 0.4, 1.0, 1.6), (0.15, 0.35, 0.35, 0.15))
-    vehicles = []
+def _traffic(dice: Dice, plan: _Plan, mix: Mix) -> list[Vehicle]:
+    """Vehicles on each lane, or a queue of them."""
+    found = []
+    jam = dice.chance(mix.jam)
+    density = dice.choice((0.0, 0.4, 1.0, 1.6), (0.2, 0.4, 0.3, 0.1))
     for lane, (left, right) in enumerate(pairwise(plan.edges)):
-        own = lane == plan.ego
-        s = dice.uniform(8, 40) / max(density, 0.3) if own else dice.uniform(-5, 45)
-        while s < 200 and density > 0:
-            towards = plan.oncoming and lane < plan.ego
-            kind = dice.choice(("car", "suv", "van", "truck"), (0.5, 0.28, 0.1, 0.12))
-            if towards and kind == "truck":
-                kind = "van"
-            white = kind in ("truck", "van") and dice.chance(0.6)
-            colour = (0.75, 0.76, 0.75) if white else dice.choice(CAR_COLOURS)
-            vehicles.append(
-                Vehicle(
-                    s, (left + right) / 2 + dice.normal(0, 0.2), kind, dice.vary(colour, 0.06),
-                    towards, braking=dice.chance(0.15), yaw=dice.normal(0, 0.012),
-                )
-            )  # fmt: skip
-            s += 16 + dice.exponential(45 / density)
-    return vehicles
+        own, d = lane == plan.ego, (left + right) / 2
+        towards = plan.oncoming and lane < plan.ego
+        if jam and dice.chance(0.85):
+            first = dice.uniform(4, 16) if own else dice.uniform(-4, 6)
+            found += lane_of(dice, d, first, 1.5, 1.2, 75, towards)
+        elif density:
+            first = dice.uniform(8, 40) / max(density, 0.3) if own else dice.uniform(-5, 45)
+            found += lane_of(dice, d, first, 45 / density, 10, 160, towards)
+    return found
 
 
-def _barriers(dice: Dice, pavement: Pavement) -> tuple[Barrier, ...]:
+_MEDIAN = {"fence": 0.6, "concrete": 0.15, "panels": 0.1, "kerb": 0.15}
+_PAVEMENT = {"kerb": 0.62, "fence": 0.2, "striped kerb": 0.08, "panels": 0.05, "wall": 0.05}
+_OPEN = {"concrete": 0.42, "rail": 0.36, "wall": 0.08, "kerb": 0.08, "fence": 0.06}
+
+
+def _barriers(dice: Dice, plan: _Plan, pavement: Pavement) -> tuple[Barrier, ...]:
     barriers = []
     for side, edge, share in ((1, pavement.left, 0.65), (-1, pavement.right, 0.4)):
-        if dice.chance(share):
-            kind = dice.choice(("concrete", "rail", "wall", "kerb"), (0.48, 0.32, 0.1, 0.1))
-            tone = dice.uniform(0.35, 0.65)
-            d, height = edge + side * dice.uniform(0.1, 0.8), dice.uniform(*BARRIER_HEIGHTS[kind])
-            barriers.append(Barrier(d, kind, height, dice.vary((tone, tone, tone), 0.05)))
+        median = side > 0 and (pavement.second or plan.oncoming)
+        kinds = (_MEDIAN if median else _PAVEMENT) if plan.city else _OPEN
+        if dice.chance(0.92 if plan.city else share):
+            barriers.append(sample_barrier(dice, edge + side * dice.uniform(0.05, 0.6), kinds))
+            if plan.city and barriers[-1].height > 0.3 and dice.chance(0.7):
+                barriers.append(sample_barrier(dice, edge, {"kerb": 1.0}))
     return tuple(barriers)
 
 
@@ -234,47 +234,25 @@ def _structures(dice: Dice, s0: float) -> tuple[Structure, ...]:
     return (Structure(at, "bridge" if bridge else "gantry", length, clearance, colour),)
 
 
-def _roadside(dice: Dice, left: float, right: float, lamps: bool) -> Roadside:
-    """What stands beyond d = left and d = right."""
-    return Roadside(
-        trees=dice.choice((0.0, dice.uniform(0.1, 1.0)), (0.15, 0.85)),
-        leaves=dice.vary((0.12, 0.23, 0.18) if dice.chance(0.7) else (0.12, 0.22, 0.26), 0.15),
-        tree_left=left + dice.uniform(3.5, 14),
-        tree_right=right - dice.uniform(3.5, 12),
-        posts=dice.uniform(28, 50) if lamps or dice.chance(0.2) else 0.0,
-        hills=dice.uniform(0, 0.09),
-        hill_colour=dice.vary((0.3, 0.33, 0.3) if dice.chance(0.6) else (0.28, 0.4, 0.48), 0.1),
-        treeline=dice.uniform(0.004, 0.04),
-        treeline_colour=dice.vary((0.12, 0.17, 0.14), 0.15),
-    )
-
-
-def marked_road(dice: Dice, camera: Camera, seed: int, light: Light, dark: bool) -> Scene:
-    """A road whose lanes are marked; `dark` makes the lens that of a night."""
-    plan = _plan(dice, float(seed % 977))
-    edges = plan.edges
-    changing = dice.chance(0.16)
-    offset = dice.uniform(-0.5, 0.5) * plan.width if changing else dice.normal(0, 0.28)
-    heading = dice.normal(0, 0.03 if changing else 0.008)
-    alignment = sample_alignment(dice, tightest=150, steepest=800)
-    plan = replace(plan, oncoming=not plan.us and plan.ego > 0 and dice.chance(0.3))
-    markings = _markings(dice, plan)
-    left, right = edges[0] + dice.uniform(0.3, 3.2), edges[-1] - dice.uniform(0.3, 3.5)
-    grey = dice.uniform(0.42, 0.66) if plan.concrete else dice.uniform(0.2, 0.5)
+def _pavement(
+    dice: Dice, plan: _Plan, mix: Mix, light: Light, sides: tuple[float, float],
+    second: tuple[float, float] | None,
+) -> Pavement:  # fmt: skip
+    grey = dice.uniform(0.42, 0.66) if plan.concrete else dice.uniform(0.18, 0.5)
     warm = dice.normal(0, 0.025)
-    patches, skids = _repairs(dice, plan), _streaks(dice, plan)
-    symbols, shadows = _symbols(dice, edges, plan.s0)
-    second, opposite = None, list[Vehicle]()
-    if not plan.oncoming and dice.chance(0.4):
-        second, paint, opposite = _opposite(dice, plan, left + dice.uniform(1.2, 12))
-        markings += paint
-    pavement = Pavement(
-        left=left,
-        right=right,
+    symbols = _symbols(dice, plan) if dice.chance(mix.symbols) else []
+    skids = _streaks(dice, plan)
+    if light.sun > 0.3 and dice.chance(0.1):
+        skids.append(_pole(dice, plan.edges, plan.s0))
+    shade = dice.chance(mix.shade) and light.sun > 0.2
+    slabs = dice.uniform(0.4, 0.62)
+    return Pavement(
+        left=sides[0],
+        right=sides[1],
         second=second,
         base=(grey * (1 - warm), grey, grey * (1 + warm)),
-        lane_edges=edges,
-        lane_gains=tuple(dice.rng.normal(1, 0.07, len(edges) - 1).tolist()),
+        lane_edges=plan.edges,
+        lane_gains=tuple(dice.rng.normal(1, 0.07, len(plan.edges) - 1).tolist()),
         shoulder_gain=dice.uniform(0.6, 1.15),
         grain=dice.uniform(0.03, 0.13),
         streaks=dice.uniform(0.01, 0.08),
@@ -284,28 +262,60 @@ def marked_road(dice: Dice, camera: Camera, seed: int, light: Light, dark: bool)
         joint_period=dice.uniform(4, 6) if plan.concrete and dice.chance(0.7) else 0.0,
         joint_depth=dice.uniform(0.1, 0.4),
         cracks=dice.uniform(0.2, 0.7) if dice.chance(0.35) else 0.0,
-        patches=(*patches, *symbols),
-        skids=(*skids, *(shadows if light.sun > 0.3 else ())),
-        verge=dice.vary(dice.choice(_VERGES), 0.07),
-        verge_width=dice.uniform(0.3, 5),
+        patches=(*_repairs(dice, plan), *symbols),
+        skids=tuple(skids),
+        verge=dice.vary((slabs,) * 3 if plan.city else dice.choice(_VERGES), 0.07),
+        verge_width=dice.uniform(3, 9) if plan.city else dice.uniform(0.3, 5),
         field=dice.vary(dice.choice(_FIELDS), 0.07),
-        paint=dice.uniform(0.7, 1.0),
-        tree_shade=dice.uniform(0.1, 1.0) if light.sun > 0.2 and dice.chance(0.25) else 0.0,
+        paint=dice.uniform(0.6, 1.0),
+        tree_shade=dice.uniform(0.1, 1.0) if shade and dice.chance(0.5) else 0.0,
         tree_side=dice.either(),
+        dapple=dice.uniform(0.25, 0.75) if shade and dice.chance(0.65) else 0.0,
     )
+
+
+def marked_road(dice: Dice, mix: Mix, camera: Camera, seed: int, light: Light, dark: bool) -> Scene:
+    """A road whose lanes are marked; `dark` makes the lens that of a night."""
+    plan = _plan(dice, float(seed % 977), mix)
+    changing = dice.chance(0.2)
+    left, right = dice.chance(0.3), dice.chance(0.45)  # cars park there
+    beside = (
+        [dice.uniform(2.0, 2.6) if here else dice.uniform(0.1, 0.8) for here in (left, right)]
+        if plan.city
+        else [dice.uniform(0.3, 3.2), dice.uniform(0.3, 3.5)]
+    )
+    oncoming = not plan.us and plan.ego > 0 and dice.chance(0.35)
+    plan = replace(plan, oncoming=oncoming)
+    markings = _markings(dice, plan)
+    sides = plan.edges[0] + beside[0], plan.edges[-1] - beside[1]
+    vehicles = _traffic(dice, plan, mix)
+    if plan.city and right:
+        vehicles += parked(dice, sides[1] + 1.1)
+    if plan.city and left and plan.oncoming:
+        vehicles += parked(dice, sides[0] - 1.1)
+    second = None
+    if not plan.oncoming and dice.chance(0.4):
+        gap = dice.uniform(0.5, 3.0) if plan.city else dice.uniform(1.2, 12)
+        second, paint, opposite = _opposite(dice, plan, sides[0] + gap)
+        markings += paint
+        vehicles += opposite
+    pavement = _pavement(dice, plan, mix, light, sides, second)
     return Scene(
         seed=seed,
         camera=camera,
         light=light,
         markings=markings,
         pavement=pavement,
-        barriers=_barriers(dice, pavement),
+        barriers=_barriers(dice, plan, pavement),
         structures=_structures(dice, plan.s0),
-        roadside=_roadside(dice, second[1] if second else left, right, light.lamps > 0),
-        vehicles=(*_traffic(dice, plan), *opposite),
-        lens=sample_lens(dice, dark),
-        **alignment._asdict(),
-        offset=offset,
-        heading=heading,
+        roadside=sample_roadside(
+            dice, second[1] if second else sides[0], sides[1], light.lamps > 0, plan.city,
+            near=dice.uniform(1.2, 3.5) if plan.city else 3.5,
+        ),
+        vehicles=tuple(vehicles),
+        lens=sample_lens(dice, mix, dark),
+        **sample_alignment(dice, tightest=150, steepest=800)._asdict(),
+        offset=dice.uniform(-0.5, 0.5) * plan.width if changing else dice.normal(0, 0.28),
+        heading=dice.normal(0, 0.03 if changing else 0.008),
         reach=LABEL_RANGE,
-    )
+    )  # fmt: skip

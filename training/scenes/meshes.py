@@ -44,6 +44,7 @@ SHAPES = {
     "car": _Shape(4.65, 1.82, 1.45, 0.98, 0.74, (0.62, 1.35, 2.55, 3.45), 0.74, 0.56, 0.33),
     "suv": _Shape(4.7, 1.92, 1.76, 1.08, 0.95, (0.1, 0.5, 2.75, 3.55), 0.8),
     "van": _Shape(5.6, 2.0, 2.35, 1.25, 1.0, (0.06, 0.2, 4.0, 4.9), 0.88),
+    "bus": _Shape(11.5, 2.5, 3.1, 0.4, 0.4, (0.0, 0.0, 11.5, 11.5), 1.0),
     "truck": _Shape(13.5, 2.5, 3.95, 1.1, 1.1, (0.0, 0.0, 13.0, 13.0), 1.0),
 }
 
@@ -309,6 +310,33 @@ def _truck() -> Mesh:
     return out.build()
 
 
+@cache
+def _bus() -> Mesh:
+    shape, out = SHAPES["bus"], _Builder()
+    half = shape.width / 2
+    rear, left, right, front, top = _box(0.0, shape.length, half, shape.rear_deck, shape.height)
+    for quad in (front, left, right, rear, top):
+        out.face(quad, "paint")
+    for x in (2.6, 8.9):
+        for side in (1.0, -1.0):
+            out.disc(x, side * half * 1.002, 0.48)
+    for quad in (left, right):
+        out.part(quad, (0, 1), (0.0, 0.1), "trim")
+        out.part(quad, (0.02, 0.98), (0.48, 0.84), "glass")
+        for at in (share / 8 for share in range(1, 8)):
+            out.part(quad, (at - 0.004, at + 0.004), (0.48, 0.84), "paint", 0.9)
+    out.part(front, (0.03, 0.97), (0.3, 0.88), "glass")
+    out.part(rear, (0.08, 0.92), (0.5, 0.86), "glass")
+    out.part(rear, (0, 1), (0.0, 0.14), "trim")
+    out.part(rear, (0.4, 0.6), (0.16, 0.23), "plate")
+    for across in ((0.02, 0.1), (0.9, 0.98)):
+        out.part(rear, across, (0.17, 0.36), "rear lamp")
+    for side in (1.0, -1.0):
+        out.lamps.append(((0.0, side * 1.1, 1.0), "rear"))
+        out.lamps.append(((shape.length, side * 1.0, 0.8), "front"))
+    return out.build()
+
+
 def mesh(kind: str) -> Mesh:
-    """The body of a car, suv, van or truck."""
-    return _truck() if kind == "truck" else _car(kind)
+    """The body of a car, suv, van, bus or truck."""
+    return {"truck": _truck, "bus": _bus}[kind]() if kind in ("truck", "bus") else _car(kind)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backdrop import backdrop
+from .buildings import building_drawings
 from .camera import Array, Camera
-from .canvas import Canvas, Drawing
-from .effects import add_glows, develop
+from .canvas import Canvas
+from .effects import add_glows, bonnet_edge, develop
 from .road import BEHIND, STEP, Ground, Path, label, look_at_ground, slots
 from .roadside import barrier_drawings, roadside_drawings
 from .spec import Light, Scene, Structure
@@ -35,6 +36,7 @@ class Truth:
     lateral_offset: float | None  #: metres the vehicle stands left of the ego lane's middle
     heading: float  #: radians the vehicle points left of the lane's direction
     curvature: float  #: 1/m of the lane at the vehicle, > 0 bends left
+    bonnet: Array | None  #: (W,): the row at which the own bonnet begins in each column
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def render_along(
         left[:cut], up[:cut], light, scene.roadside, scene.seed, north, camera.fx
     )
     canvas = Canvas(np.empty(0, np.uint8), camera, path, light)
-    surface = _surface(scene, canvas, ground, image, ground.s + np.float32(s0))
+    surface = _surface(scene, canvas, ground, image, s0)
     clear = np.exp(-ground.x / np.float32(light.visibility))[..., None]
     surface = surface * clear + np.array(light.horizon, np.float32) * (1 - clear)
     image[top:] = (
@@ -96,9 +98,10 @@ def render_along(
     return Rendering(**vars(truth_along(scene, path, camera)), image=picture)
 
 
-def _surface(scene: Scene, canvas: Canvas, ground: Ground, image: Array, s: Array) -> Array:
-    """Radiance (rows, W, 3) of the ground; s is absolute, `image` holds the sky above."""
+def _surface(scene: Scene, canvas: Canvas, ground: Ground, image: Array, s0: float) -> Array:
+    """Radiance (rows, W, 3) of the ground; `image` holds the sky above."""
     light, pavement = scene.light, scene.pavement
+    s = ground.s + np.float32(s0)
     colour, paint = reflectance(ground, s, pavement, scene.markings, scene.seed)
     sun, extra = shade_of_trees(ground, s, pavement, scene.seed), np.zeros_like(s)
     open_sky = None
@@ -115,7 +118,8 @@ def _surface(scene: Scene, canvas: Canvas, ground: Ground, image: Array, s: Arra
     if open_sky is not None:
         surface *= open_sky[..., None]
     if light.wet:
-        _wet(surface, image, ground.x, paint, ground.top, light.wet)
+        mirrored = _mirrored(scene, canvas, image, ground.top, s0)
+        _wet(surface, mirrored, ground.x, paint, light.wet)
     return surface
 
 
@@ -144,11 +148,24 @@ def _roof(
         extra -= under * (light.ambient * 0.3)
 
 
-def _wet(surface: Array, image: Array, x: Array, paint: Array, top: int, wet: float) -> None:
-    """Lays the mirrored, vertically smeared sky over the ground in place."""
-    rows = surface.shape[0]
-    source = np.clip(2 * top - np.arange(top, top + rows), 0, top)
-    mirrored = cv2.blur(image[source], (3, max(3, rows // 12 * 2 + 1)))
+def _mirrored(scene: Scene, canvas: Canvas, image: Array, top: int, s0: float) -> Array:
+    """What a wet road would mirror if it were smooth, (rows, W, 3): sky, things, lights."""
+    rows = canvas.camera.height - top
+    upside_down = np.zeros_like(image)
+    upside_down[top:] = image[np.clip(2 * top - np.arange(top, top + rows), 0, top)]
+    below = Canvas(
+        cv2.convertScaleAbs(upside_down, alpha=255), canvas.camera, canvas.path, canvas.light, True
+    )
+    _objects(scene, below, s0)
+    upside_down = below.image.astype(np.float32) * np.float32(1 / 255)
+    add_glows(upside_down, below.glows(), stretch=5.0)
+    return upside_down[top:]
+
+
+def _wet(surface: Array, mirrored: Array, x: Array, paint: Array, wet: float) -> None:
+    """Lays the vertically smeared mirror image over the ground in place."""
+    smear = max(3, round(surface.shape[0] * (0.2 - 0.15 * wet)) // 2 * 2 + 1)
+    mirrored = cv2.blur(mirrored, (7, smear), borderType=cv2.BORDER_REPLICATE)
     sheen = np.clip(wet * (0.08 + 0.55 * (x / (x + 25))) * (1 - 0.4 * paint), 0, 0.85)[..., None]
     surface *= np.float32(1 - 0.35 * wet)
     surface += sheen * (mirrored - surface)
@@ -166,7 +183,8 @@ def _sun_veil(
 
 def _objects(scene: Scene, canvas: Canvas, s0: float) -> None:
     pavement = scene.pavement
-    drawings: list[Drawing] = roadside_drawings(canvas, scene.roadside, scene.seed, s0)
+    drawings = roadside_drawings(canvas, scene.roadside, scene.seed, s0)
+    drawings += building_drawings(canvas, scene.roadside, scene.seed, s0)
     for barrier in scene.barriers:
         drawings += barrier_drawings(canvas, barrier, s0)
     for structure in scene.structures:
@@ -197,4 +215,5 @@ def truth_along(scene: Scene, path: Path, camera: Camera) -> Truth:
         else None,
         heading=path.heading,
         curvature=path.curvature / (1 - path.curvature * path.offset),
+        bonnet=bonnet_edge(scene.lens, camera.width, camera.height) if scene.lens.bonnet else None,
     )

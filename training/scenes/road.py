@@ -34,6 +34,7 @@ class Marking:
     wear: float = 0.0  #: 0 fresh to 1 gone
     worn_from: float = -1e9  #: metres along the road; wear holds from here ...
     worn_to: float = 1e9  #: ... to here
+    start: float = -1e9  #: metres along the road where the paint of a decoy begins
     decoy: bool = False  #: paint that bounds no lane of this carriageway: never labelled
     seam: float = 0.0  #: metres; a dark joint this far from the marking, 0 for none
 

@@ -22,6 +22,8 @@ _BANDS: dict[str, tuple[tuple[float, float, float], ...]] = {  # lower, upper sh
     "wall": ((0.0, 0.92, 1.0), (0.92, 1.0, 0.75)),
     "kerb": ((0.0, 0.25, 0.8), (0.25, 1.0, 1.0)),
     "striped kerb": ((0.0, 0.25, 0.8), (0.25, 1.0, 1.0)),
+    "fence": ((0.1, 0.16, 0.9), (0.9, 1.0, 1.0)),
+    "panels": ((0.0, 1.0, 1.0),),
 }
 
 
@@ -65,17 +67,18 @@ def _piece(
     normal = (-math.sin(psi) * inward, math.cos(psi) * inward, 0.15)
     distance = max((a + b) / 2, 0.0)
     if barrier.kind == "rail" and a < 90:
-        for post in np.arange(np.ceil((a + s0) / 4) * 4 - s0, b, 4.0):
-            quad = path.points(
-                [post - 0.06, post - 0.06, post + 0.06, post + 0.06],
-                d - 0.05 * inward,
-                [0, height - 0.1, height - 0.1, 0],
-            )
-            canvas.fill(quad, canvas.tone((0.3, 0.3, 0.3), distance, normal))
+        tone = canvas.tone((0.3, 0.3, 0.3), distance, normal)
+        _poles(canvas, (a + s0, b + s0), s0, 4.0, 0.06, d - 0.05 * inward, height - 0.1, tone)
+    if barrier.kind == "fence" and a < 60:
+        gap, half = (0.25, 0.02) if a < 16 else (0.5, 0.02) if a < 30 else (2.0, 0.05)
+        tone = canvas.tone(barrier.colour, distance, normal)
+        _poles(canvas, (a + s0, b + s0), s0, gap, half, d, height, tone)
     number = math.floor((a + s0) / 4 + 1e-6)
     panel = 1 + 0.04 * math.sin(number // 2 * 78.23)
     if barrier.kind == "striped kerb":
         panel = 1.0 if number % 2 else 0.15
+    elif barrier.kind == "panels":
+        panel = 1.0 if number % 2 else 0.6
     blue, green, red = barrier.colour
     for low, high, gain in _BANDS[barrier.kind]:
         gain *= panel
@@ -86,6 +89,23 @@ def _piece(
         quad = path.points([a, a, b, b], [d, back, back, d], height)
         top = (blue * panel * 1.1, green * panel * 1.1, red * panel * 1.1)
         canvas.fill(quad, canvas.tone(top, distance, (0, 0, 1)))
+
+
+def _poles(
+    canvas: Canvas, ends: tuple[float, float], s0: float, gap: float, half: float, d: float,
+    height: float, tone: tuple[float, float, float],
+) -> None:  # fmt: skip
+    """Upright bars at fixed places of the world, every `gap` metres between two ends."""
+    at = np.arange(np.ceil(ends[0] / gap) * gap, ends[1], gap) - s0
+    s = at[:, None] + np.array([-half, -half, half, half])
+    up = np.broadcast_to(np.array([0, height, height, 0]), s.shape)
+    quads = canvas.path.points(s.ravel(), d, up.ravel()).reshape(-1, 4, 3)
+    canvas.fill_all(quads, tone)
+
+
+def open_at(roadside: Roadside, at: float) -> bool:
+    """Whether another road crosses here, `at` metres into the world."""
+    return roadside.gap is not None and roadside.gap[0] < at < roadside.gap[1]
 
 
 def roadside_drawings(canvas: Canvas, roadside: Roadside, seed: int, s0: float) -> list[Drawing]:
@@ -99,7 +119,11 @@ def roadside_drawings(canvas: Canvas, roadside: Roadside, seed: int, s0: float) 
                 chance, jitter, back, tall, number = rng.random(5).tolist()
                 shades = rng.normal(0, 0.1, 3) + rng.normal(0, 0.12)
                 s = (cell + jitter) * _SPACING - s0
-                if s < 4 or chance > roadside.trees * (0.25 + 0.9 * grove):
+                if (
+                    s < 4
+                    or open_at(roadside, s + s0)
+                    or chance > roadside.trees * (0.25 + 0.9 * grove)
+                ):
                     continue
                 sprite = int(number * TREES)
                 height = 2.5 + 3 * tall if sprite % 4 == 3 else 7.0 + 9 * tall
@@ -109,19 +133,19 @@ def roadside_drawings(canvas: Canvas, roadside: Roadside, seed: int, s0: float) 
     if gap := roadside.posts:
         for cell in range(int(np.ceil(s0 / gap)), int((s0 + 280) / gap)):
             s = cell * gap - s0
-            if s >= 1.5:
+            if s >= 1.5 and not open_at(roadside, s + s0):
                 drawings.append((s, partial(_post, canvas, s, roadside.tree_right + 2.5)))
     return drawings
 
 
 def _tree(canvas: Canvas, number: int, s: float, d: float, height: float, tint: Colour) -> None:
-    pyramid, base = trees()[number], canvas.path.points(s, d, -0.2)
+    pyramid, base = trees()[number], canvas.placed(canvas.path.points(s, d, -0.2))
     depth = canvas.camera.to_optical(base)[0, 2]
     if depth < 2:
         return
     u, v = canvas.camera.project(base)[0]
     size = float(canvas.camera.fy * height / depth)
-    left, top = float(u - size / 2), float(v - size)
+    left, top = float(u - size / 2), float(v if canvas.mirrored else v - size)
     x1, y1 = max(math.floor(left), 0), max(math.floor(top), 0)
     x2 = min(math.ceil(left + size) + 1, canvas.camera.width)
     y2 = min(math.ceil(top + size) + 1, canvas.camera.height)
@@ -131,6 +155,8 @@ def _tree(canvas: Canvas, number: int, s: float, d: float, height: float, tint: 
     sprite = next((p for p in reversed(pyramid) if p.shape[0] >= size), pyramid[0])
     scale = sprite.shape[0] / size
     place = np.array([[scale, 0, (x1 - left) * scale], [0, scale, (y1 - top) * scale]])
+    if canvas.mirrored:
+        place[1, 1:] = -scale, sprite.shape[0] - (y1 - top) * scale
     part = cv2.warpAffine(
         sprite, place, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )

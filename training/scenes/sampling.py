@@ -8,28 +8,28 @@ import numpy as np
 from .camera import Camera, sample_camera
 from .conditions import sample_light
 from .country import country_road
+from .crossroads import crossroads
 from .dice import Dice
 from .marked import marked_road
+from .mix import Mix
 from .spec import Scene
 
+EVERY = Mix()  #: the usual mix
 
-def sample_scene(
-    rng: np.random.Generator,
-    camera: Camera | None = None,
-    unmarked: float = 0.1,
-    sparse: float = 0.1,
-) -> Scene:
+
+def sample_scene(rng: np.random.Generator, camera: Camera | None = None, mix: Mix = EVERY) -> Scene:
     """One random scene; the same generator state gives the same scene.
 
     camera: by default a random one, `sample_camera`.
-    unmarked: share of scenes without any marking, hence without labels.
-    sparse: share of country roads marked in part: centre line only, edge lines only, one edge.
+    mix: how often each kind of road and each condition comes.
     """
     camera = camera or sample_camera(rng)
     seed = int(rng.integers(2**31))
     dice = Dice(rng)
-    light, dark = sample_light(dice)
-    roll = dice.roll()
-    if roll < unmarked + sparse:
-        return country_road(dice, camera, seed, light, dark, marked=roll >= unmarked)
-    return marked_road(dice, camera, seed, light, dark)
+    light, dark = sample_light(dice, mix)
+    roll = dice.roll() - mix.unmarked
+    if roll < mix.sparse:
+        return country_road(dice, mix, camera, seed, light, dark, marked=roll >= 0)
+    if roll < mix.sparse + mix.crossroads:
+        return crossroads(dice, mix, camera, seed, light, dark)
+    return marked_road(dice, mix, camera, seed, light, dark)

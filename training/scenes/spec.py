@@ -29,6 +29,7 @@ class Light:
     cover: float = 0.3  #: share of the sky under clouds
     visibility: float = 1500.0  #: metres to 1/e contrast
     headlights: float = 0.0  #: strength of the own beams; > 0 also lights other cars' lamps
+    reach: float = 0.0  #: metres at which the own beams end, 0 for none: they only fade
     lamps: float = 0.0  #: strength of street lamps
     wet: float = 0.0  #: 0 dry to 1 standing water
     glare: float = 0.0  #: strength of the sun's veil, when it stands ahead
@@ -44,6 +45,7 @@ class Patch:
     left: float
     gain: float  #: brightness relative to the pavement around
     paint: float = 0.0  #: share of white paint: arrows, zebra crossings, stop lines
+    glyph: str = ""  #: shape of the paint (`glyphs.glyph`); empty: all of the rectangle
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Pavement:
     left: float = 9.0  #: d of the paved left edge
     right: float = -6.0  #: d of the paved right edge
     second: tuple[float, float] | None = None  #: (right, left) d of the other carriageway
+    cross: tuple[float, float] | None = None  #: (from, to) s of a road that crosses this one
     base: Colour = (0.45, 0.45, 0.45)
     lane_edges: tuple[float, ...] = (5.4, 1.8, -1.8)  #: descending d; bounds of the lanes
     lane_gains: tuple[float, ...] = ()  #: brightness of each strip between edges
@@ -89,6 +92,7 @@ class Pavement:
     paint: float = 0.92  #: reflectance of fresh white paint
     tree_shade: float = 0.0  #: how far tree shadows reach over the road, 0..1
     tree_side: float = -1.0  #: from the right (-1) or left (1)
+    dapple: float = 0.0  #: share of the road in the shade of leaves, in patches
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Barrier:
     """A wall or rail along the road."""
 
     offset: float
-    kind: str = "concrete"  #: concrete, rail, wall, kerb, striped kerb
+    kind: str = "concrete"  #: concrete, rail, wall, kerb, striped kerb, fence, panels
     height: float = 0.85
     colour: Colour = (0.5, 0.55, 0.58)
     start: float = -1e9
@@ -109,7 +113,7 @@ class Vehicle:
 
     s: float
     d: float
-    kind: str = "car"  #: car, suv, van, truck
+    kind: str = "car"  #: car, suv, van, truck, bus
     colour: Colour = (0.3, 0.3, 0.3)
     oncoming: bool = False
     braking: bool = False
@@ -136,6 +140,9 @@ class Roadside:
     tree_left: float = 14.0  #: d nearest the road on the left
     tree_right: float = -12.0
     posts: float = 0.0  #: metres between lamp posts, 0 for none
+    buildings: float = 0.0  #: share of the road's length with a building on either side
+    tall: float = 12.0  #: metres, height of most buildings
+    gap: tuple[float, float] | None = None  #: (from, to) s where nothing stands
     hills: float = 0.06  #: height of the hills in radians
     hill_colour: Colour = (0.32, 0.33, 0.3)
     treeline: float = 0.02  #: height of the far trees in radians
@@ -157,8 +164,15 @@ class Lens:
     jpeg: int = 92  #: quality, 100 for none
     vignette: float = 0.1
     reflection: float = 0.0  #: windscreen haze, relative to twice the mean brightness
+    smear: float = 0.0  #: light scattered by dirt on the windscreen, relative to the brightest
     bonnet: float = 0.0  #: share of the image height the own bonnet takes
     bonnet_colour: Colour = (0.15, 0.15, 0.15)
+    bonnet_round: float = 0.45  #: how far its edge falls towards the sides
+    bonnet_shift: float = 0.0  #: of its middle from the image's, in half widths
+    gloss: float = 0.3  #: how much of the scene it mirrors; 0 is a dashboard
+    detail: float = 1.0  #: share of the resolution that the recorder keeps
+    sharpen: float = 0.0  #: strength of the recorder's sharpening, with its halos
+    stamp: int = 0  #: number of the time stamp burnt in, 0 for none
 
 
 @dataclass(frozen=True)

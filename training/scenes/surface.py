@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from . import glyphs
 from .camera import Array
 from .road import Ground, Marking
 from .spec import Light, Patch, Pavement, Skid
@@ -106,9 +107,16 @@ def _rows(start: float, end: float, reach: tuple[Array, Array]) -> slice:
 
 
 def _patch(patch: Patch, ground: Ground, s: Array, rows: slice) -> Array:
-    return _inside(ground.d[rows], patch.right, patch.left, ground.across[rows]) * _inside(
+    share = _inside(ground.d[rows], patch.right, patch.left, ground.across[rows]) * _inside(
         s[rows], patch.start, patch.end, ground.along[rows]
     )
+    if not patch.glyph or not share.size:
+        return share
+    length = patch.end - patch.start
+    left = (patch.left - ground.d[rows]) * np.float32(1 / (patch.left - patch.right))
+    far = (patch.end - s[rows]) * np.float32(1 / length)
+    along = float(np.median(ground.along[rows])) / length
+    return share * glyphs.coverage(patch.glyph, left, far, along)
 
 
 def _stray(s: Array, metres: float, seed: float) -> Array:
@@ -128,12 +136,18 @@ def _skid(skid: Skid, ground: Ground, s: Array, rows: slice) -> Array:
     return np.asarray(inside * ends, np.float32)
 
 
-def beams(ground: Ground, strength: float) -> Array:
-    """Light of the own headlights on the ground, float32."""
+def beams(ground: Ground, strength: float, reach: float) -> Array:
+    """Light of the own headlights on the ground, float32; see `Light`."""
     x, y = ground.x, ground.y
     spread = 1.6 + 0.17 * x
-    pool = np.exp(-(((y + 0.02 * x) / spread) ** 2)) * np.clip((x - 2.5) / 9, 0, 1)
-    return np.asarray(strength * pool * (1.3 * np.exp(-x / 32) + 0.1), np.float32)
+    aside = ((y + 0.02 * x) / spread) ** 2
+    if not reach:
+        pool = np.exp(-aside) * np.clip((x - 2.5) / 9, 0, 1)
+        return np.asarray(strength * pool * (1.3 * np.exp(-x / 32) + 0.1), np.float32)
+    # Low beams: a bright field with an edge at its sides and a cut-off ahead, little beyond.
+    field = np.exp(-(aside**2)) * np.exp(-((x / reach) ** 4)) * np.clip((x - 3) / 6, 0, 1)
+    beyond = 0.06 * np.exp(-aside / 4 - x / 60)
+    return np.asarray(strength * (1.5 * field * np.exp(-x / 40) + beyond), np.float32)
 
 
 def _kept(footprint: Array, detail: float) -> Array:
@@ -194,6 +208,8 @@ def reflectance(
     gain = _roughness(ground, texture, pavement, base[..., 3])
     reach = s.min(axis=1), s.max(axis=1)
     for patch in pavement.patches:
+        if patch.gain == 1:
+            continue
         rows = _rows(patch.start, patch.end, reach)
         gain[rows] *= 1 + _patch(patch, ground, s, rows) * np.float32(patch.gain - 1)
     for skid in pavement.skids:
@@ -224,12 +240,16 @@ def _plan(ground: Ground, s: Array, pavement: Pavement, markings: tuple[Marking,
         amount = np.clip(np.float32(1.5) - from_edge, 0, 1) * np.float32(pavement.ragged)
         d = d + amount * np.where(d > 0, _stray(s, 63.0, 0.3), _stray(s, 71.0, 0.8))
     cell = (d + np.float32(_HALF)) * np.float32(1 / _CELL) - np.float32(0.5)
-    return cv2.remap(
+    plan = cv2.remap(
         _profile(pavement, markings),
         np.clip(cell, 0, 2 * _HALF / _CELL - 1),
         np.minimum(level, _LEVELS - 1),
         cv2.INTER_LINEAR,
     )
+    if pavement.cross:
+        share = _inside(s, *pavement.cross, ground.along)[..., None]
+        plan += share * (np.array([*pavement.base, 1.0], np.float32) - plan)
+    return plan
 
 
 def _roughness(ground: Ground, texture: _Texture, pavement: Pavement, rough: Array) -> Array:
@@ -270,6 +290,7 @@ def _mark(
         wear *= np.clip(np.minimum(s - marking.worn_from, marking.worn_to - s) / 8, 0, 1)
     rough = texture.gravel[at] * 0.22 * texture.middle[at] + blotch * 0.3
     share *= np.clip(1.1 - wear * 1.25 + rough * (0.15 + wear * 1.6), 0, 1)
+    share *= s > marking.start
     tone = (YELLOW if marking.colour == "yellow" else WHITE) * np.float32(fresh)
     tone = tone * (1 + 0.05 * texture.grain[at] * texture.near[at])[..., None]
     colour[at] += share[..., None] * (tone - colour[at])
@@ -277,20 +298,27 @@ def _mark(
 
 
 def shade_of_trees(ground: Ground, s: Array, pavement: Pavement, seed: int) -> Array:
-    """How much sun gets through the trees beside the road, float32 0..1."""
-    if not pavement.tree_shade:
-        return np.ones_like(s)
-    crowns = sample(
-        noise(1.2, 6), s * np.float32(1 / 90) + np.float32(seed % 31), ground.d * np.float32(1 / 70)
-    )
-    edge = pavement.right if pavement.tree_side < 0 else pavement.left
-    width = pavement.left - pavement.right
-    into = np.abs(ground.d - np.float32(edge)) / np.float32(width)
-    beyond = (ground.d - edge) * pavement.tree_side > 0
-    into = np.where(beyond, 0, into)
-    density = crowns * 0.8 + (pavement.tree_shade * 1.6 - into) * 3
-    soft = 0.06 + ground.along * 0.1
-    return np.asarray(1 - 0.95 * np.clip(density / soft + 0.5, 0, 1), np.float32)
+    """How much sun gets through the trees beside and over the road, float32 0..1."""
+    sun = np.ones_like(s)
+    shift = np.float32(seed % 31)
+    if pavement.tree_shade:
+        crowns = sample(
+            noise(1.2, 6), s * np.float32(1 / 90) + shift, ground.d * np.float32(1 / 70)
+        )
+        edge = pavement.right if pavement.tree_side < 0 else pavement.left
+        into = np.abs(ground.d - np.float32(edge)) / np.float32(pavement.left - pavement.right)
+        into = np.where((ground.d - edge) * pavement.tree_side > 0, 0, into)
+        density = crowns * 0.8 + (pavement.tree_shade * 1.6 - into) * 3
+        sun -= 0.95 * np.clip(density / (0.06 + ground.along * 0.1) + 0.5, 0, 1)
+    if pavement.dapple:
+        # Crowns, and the gaps between their leaves: the further away, the more they blend.
+        crowns = sample(
+            noise(1.5, 6), s * np.float32(1 / 36) + shift, ground.d * np.float32(1 / 30)
+        )
+        leaves = sample(noise(1.25, 14), s * np.float32(1 / 22), ground.d * np.float32(1 / 15))
+        gaps = crowns * 0.75 + leaves * 0.7 * _kept(ground.along, 0.8) + 1.6 - 3.2 * pavement.dapple
+        sun *= 0.04 + 0.96 * np.clip(gaps / (0.8 + ground.along * 0.3) + 0.5, 0, 1)
+    return np.asarray(sun, np.float32)
 
 
 def lit(
@@ -300,7 +328,7 @@ def lit(
     level = light.ambient + light.sun * sun + extra
     out = colour * (level[..., None] * np.array(light.tint, np.float32))
     if light.headlights:
-        beam = beams(ground, light.headlights)
+        beam = beams(ground, light.headlights, light.reach)
         # Paint throws headlights back to the driver.
         out += colour * (beam * (1 + 0.9 * paint))[..., None]
     return out

@@ -81,7 +81,7 @@ def _draw(canvas: Canvas, vehicle: Vehicle) -> None:
     for part, material, gain, detail in body.faces:
         if far and (detail or material == "tyre") and material not in ("glass", "rear lamp"):
             continue
-        normal = _outward(world[part], camera.height_m)
+        normal = _outward(world[part], canvas.eye)
         if normal is None:
             continue
         colour, glow = _look(material, gain, normal[2], vehicle, light)
