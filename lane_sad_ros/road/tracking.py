@@ -1,8 +1,12 @@
 """Lanes that stay what they are from frame to frame: a filter over time, in the image alone.
 
 Each slot has a track: a Kalman filter of constant velocity on the lane's column in each of a fixed
-set of rows, and a two-state Bayes filter (the lane exists or not) with hysteresis. docs/tracking.md
-has the equations and what they gain.
+set of rows, and a two-state Bayes filter (the lane exists or not) with hysteresis. After T seconds
+
+    column ← column + T · velocity      uncertainty grows by  q² · [T³/3  T²/2; T²/2  T]
+
+and the odds of existence are multiplied by p / (1 − p) of the detector's probability p. Lengths
+across a lane are √(1 + slope²) times as long along the row. docs/tracking.md says what it gains.
 """
 
 from __future__ import annotations

@@ -509,7 +509,7 @@ def mutated(value: object, random: Random) -> object:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_files_load_or_are_refused_by_name(make_weights, seed: int) -> None:
-    """40 files each; a longer run: see docs/weights.md."""
+    """40 files for each seed; more seeds make a longer run."""
     path, random = make_weights(), Random(seed)
     whole = path.read_bytes()
     length = int.from_bytes(whole[:8], "little")

@@ -1,5 +1,5 @@
 """Random scenes. The constants here and in the modules called are priors about roads, traffic,
-weather and cameras; docs/scenes.md holds them against real labels."""
+weather and cameras; docs/scenes.md says what they hold."""
 
 from __future__ import annotations
 
