@@ -741,11 +741,12 @@ def test_real_data_sets(data: Path, kind: str, path: str, count: int) -> None:
         assert (len(sample.lanes) >= 2) == (kind != "negatives")
 
 
+@pytest.mark.parametrize("name", ["8.yaml", "9.yaml"])
 def test_shipped_run_learns_nothing_that_it_is_measured_on(
-    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     configs = Path(training.__file__).parent / "configs" / "shipped"
-    config = read_config(configs / "8.yaml")
+    config = read_config(configs / name)
     (tmp_path / "data").symlink_to(data)
     (tmp_path / "training").symlink_to(configs.parents[1])
     monkeypatch.chdir(tmp_path)
