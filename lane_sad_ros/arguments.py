@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -30,6 +31,16 @@ def positive(text: str) -> float:
         if 0 < float(text) < float("inf"):
             return float(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def duration(text: str) -> float:
+    """Seconds of a time such as 90s, 9m, 1.5h or 1h30m."""
+    parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
+    with contextlib.suppress(ValueError):
+        hours, minutes, seconds = (float(part or 0) for part in (parts.groups() if parts else ()))
+        if hours or minutes or seconds:
+            return 3600 * hours + 60 * minutes + seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time above 0, such as 90s, 9m or 1h30m")
 
 
 def share(text: str) -> float:

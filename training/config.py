@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from lane_sad_ros.files import parse_yaml, read_yaml
 from lane_sad_ros.lanes import LAYOUTS, LaneLayout
 from lane_sad_ros.network.architectures import ARCHITECTURES
 
@@ -213,7 +214,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         key, separator, value = word.partition("=")
         if not separator:
             raise ValueError(f"{word!r} is not of the form key=value")
-        change: Any = yaml.safe_load(value)
+        try:
+            change: Any = parse_yaml(value)
+        except yaml.YAMLError as error:
+            words = " ".join(str(error).split())
+            raise ValueError(f"{word!r}: the value is not YAML ({words})") from error
         for name in reversed(key.split(".")):
             change = {name: change}
         values = _merged(values, change)
@@ -285,15 +290,26 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML file ({error})") from error
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a file and of those it builds on; above: the files that build on it."""
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected a mapping of keys, not {values!r}")
+        raise ValueError(f"{path}: expected a mapping of keys, not {_short(values)}")
     base = values.pop("base", None)
-    return values if base is None else _merged(_read(path.parent / base), values)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ValueError(f"{path}, base: expected the name of a file, not {_short(base)}")
+    chain = (*above, path.resolve())
+    if (path.parent / base).resolve() in chain:
+        raise ValueError(f"{path}, base: {base} builds on this file itself; name another")
+    return _merged(_read(path.parent / base, chain), values)
+
+
+def _short(value: Any) -> str:
+    """A wrong value, as far as it fits into a line."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -308,7 +324,7 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _build(cls: Any, values: Any, where: str) -> Any:
     """A dataclass from a mapping, with paths, tuples and inner dataclasses made of plain values."""
     if not isinstance(values, dict):
-        raise ValueError(f"{where}: expected a mapping of keys, not {values!r}")
+        raise ValueError(f"{where}: expected a mapping of keys, not {_short(values)}")
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -330,7 +346,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise ValueError(f"{where}: expected a list, not {value!r}")
+            raise ValueError(f"{where}: expected a list, not {_short(value)}")
         inner = [options[0]] * len(value) if options[1:] == (...,) else list(options)
         if len(inner) != len(value):
             raise ValueError(f"{where}: expected {len(inner)} values, not {len(value)}")
@@ -345,5 +361,5 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         except ValueError:
             pass
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: expected {getattr(hint, '__name__', hint)}, not {value!r}")
+        raise ValueError(f"{where}: expected {getattr(hint, '__name__', hint)}, not {_short(value)}")
     return value

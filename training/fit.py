@@ -1,8 +1,9 @@
 """Training of a lane network from a configuration.
 
 Everything a run leaves is in one folder: `config.yaml`, `history.jsonl` and TensorBoard events,
-`last.pt` (all that is needed to go on exactly), `weights.safetensors` (the averaged network, which
-the detector takes, with its figures) and `figures.json`.
+`last.pt` (all that is needed to go on exactly) and the one before, `weights.safetensors` (the
+averaged network, which the detector takes, with its figures), `best.safetensors` (that with the
+best figures so far) and `figures.json`.
 """
 
 from __future__ import annotations
@@ -20,19 +21,26 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from lane_sad_ros.files import replacing, write_json
+from lane_sad_ros.files import read_yaml, write_json, write_text
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import save_network
 
+from . import checkpoint
 from .augmentation import Prepared, source_layout
+from .clock import Clock, TimeUp
 from .config import PRECISIONS, Config, differing, plain
 from .datasets import Reading
 from .history import History
 from .learner import Learner
 from .parallel import make_fabric
 from .samples import Samples, batches
-from .validation import validate
+from .validation import merit, validate
 
+_BEST = "best.safetensors"
+_WAY_OUT = (
+    "nothing of it was saved, the checkpoint and the weights of before stay; train with a lower "
+    "optimizer.learning_rate in another folder (--output)"
+)
 # What may differ between the parts of an interrupted run.
 _OPERATIONAL = (
     "device",
@@ -45,22 +53,31 @@ _OPERATIONAL = (
 )
 
 
-def fit(config: Config, output: Path, until: int | None = None) -> dict[str, dict[str, float]]:
+Figures = dict[str, dict[str, float]]
+
+
+def fit(
+    config: Config, output: Path, until: int | None = None, clock: Clock | None = None
+) -> Figures:
     """Train and leave the run in `output`; a run begun there is gone on with, exactly.
 
-    until: stop, with a checkpoint, after this step instead of the configuration's last.
+    until: stop, with a checkpoint, after this step instead of the configuration's last. clock: stop
+    likewise before its time is up.
     Returns the figures on each validation set, by its name. Under torchrun, each process trains on
     its part of every batch.
-    Raises ValueError where another run is in `output`, and what opening the data raises.
+    Raises ValueError where another run is in `output` or its checkpoints are damaged,
+    FloatingPointError where the network is not finite any more, and what opening the data raises.
     """
     fabric = make_fabric(config.device, PRECISIONS[config.precision])
-    return _Run(config, output, fabric).go(config.steps if until is None else until)
+    return _Run(config, output, fabric, clock).go(config.steps if until is None else until)
 
 
 class _Run:
     """One training run in one process."""
 
-    def __init__(self, config: Config, output: Path, fabric: Fabric) -> None:
+    def __init__(
+        self, config: Config, output: Path, fabric: Fabric, clock: Clock | None = None
+    ) -> None:
         if config.batch % fabric.world_size:
             raise ValueError(
                 f"a batch of {config.batch} images cannot be shared evenly by "
@@ -68,7 +85,7 @@ class _Run:
             )
         if not config.data:
             raise ValueError("the configuration names no data to train on")
-        self.config, self.output, self.fabric = config, output, fabric
+        self.config, self.output, self.fabric, self.clock = config, output, fabric, clock
         self.layout = config.lane_layout()
         source = source_layout(self.layout, config.augmentation)
         cache = config.cache
@@ -82,18 +99,25 @@ class _Run:
             self._check_folder()
             self._say_what_is_trained()
         self.step, self.seconds = 0, 0.0
+        # Entries of the history; what was measured last, and at which step; the best merit so far.
+        self.lines = 0
+        self.figures: Figures = {}
+        self.validated: int | None = None
+        self.best: float | None = None
         self._load()
 
-    def go(self, until: int) -> dict[str, dict[str, float]]:
+    def go(self, until: int) -> Figures:
         """Train to a step; the figures then."""
         if not self.fabric.is_global_zero:
             return self._steps(until, None)
-        with closing(History(self.output, self.step)) as history:
+        with closing(History(self.output, self.step, self.lines)) as history:
             return self._steps(until, history)
 
-    def _steps(self, until: int, history: History | None) -> dict[str, dict[str, float]]:
+    def _steps(self, until: int, history: History | None) -> Figures:
         """Train to a step; the first process has the history and does what is needed once."""
         config = self.config
+        if self.step >= until or (self.step and self.step % config.validate_every == 0):
+            self._validate(history)  # of a run that was killed before it had done so
         progress = tqdm(
             batches(self.samples, self.fabric, self.step, until),
             initial=self.step,
@@ -104,8 +128,13 @@ class _Run:
         )
         began = time.monotonic() - self.seconds
         for batch in progress:
+            if not self._time_is_left():
+                progress.close()
+                self.fabric.print(f"step {self.step} of {config.steps}: to be continued")
+                break
             terms = self.learner.learn(batch, self.step)
             self.step += 1
+            self.seconds = time.monotonic() - began
             last = self.step == until
             if self.step % config.log_every == 0 or last:
                 # Of the whole batch, so every process takes part.
@@ -115,51 +144,75 @@ class _Run:
                     named = dict(zip(terms, losses.tolist(), strict=True))
                     history.add(self.step, self._values(named, batch))
                     progress.set_postfix({n: f"{v:.3f}" for n, v in named.items() if n != "task"})
-            if self.step % config.save_every == 0 or last:
-                self.seconds = time.monotonic() - began
-                self._save()
             if self.step % config.validate_every == 0 and not last:
                 self._validate(history)
+            elif self.step % config.save_every == 0 and not last:
+                self._save(history)
         return self._validate(history)
+
+    def _time_is_left(self) -> bool:
+        """Whether the clock, if there is one, leaves time for a step; the same in each process."""
+        if self.clock is None:
+            return True
+        fits = self.clock.step_fits()
+        return fits if self.fabric.world_size == 1 else self.fabric.broadcast(fits)
 
     def _values(self, losses: Mapping[str, float], batch: Prepared) -> dict[str, float]:
         """What is logged of a step."""
         values = {f"loss/{name}": value for name, value in losses.items()}
         if not math.isfinite(values["loss/total"]):
-            raise FloatingPointError(
-                f"the loss is not finite at step {self.step}; the run stops, its last checkpoint "
-                "is whole; try a lower learning rate"
-            )
+            raise FloatingPointError(f"the loss is not finite at step {self.step}; {_WAY_OUT}")
         values["learning_rate"] = float(self.learner.schedule.get_last_lr()[0])
         if self.step % (10 * self.config.log_every) == 0:
             measured = self.learner.measure(batch)
             values |= {f"distillation/{name}": value for name, value in measured.items()}
         return values
 
-    def _validate(self, history: History | None) -> dict[str, dict[str, float]]:
+    def _validate(self, history: History | None) -> Figures:
         """Figures of the averaged network, by the first process; its weights are written."""
-        results: dict[str, dict[str, float]] = {}
-        if history is not None:
-            network = self.learner.average.module
-            assert isinstance(network, LaneNetwork)
-            device = str(self.fabric.device)
-            for name, dataset in self.validation.items():
-                results[name] = validate(network, self.layout, dataset, device)
-                words = ", ".join(f"{key} {value:.4g}" for key, value in results[name].items())
-                tqdm.write(f"step {self.step}, {name}: {words}")
-            history.add(
-                self.step, {f"{n}/{k}": v for n, found in results.items() for k, v in found.items()}
-            )
-            save_network(
-                self.output / "weights.safetensors",
-                network,
-                self.layout,
-                self._description(),
-                results,
-            )
-            write_json(self.output / "figures.json", results)
+        if history is not None and self.validated != self.step:
+            self._save(history)  # first, as a validation may take long
+            try:
+                self._keep(self._measure(), history)
+            except TimeUp:
+                tqdm.write(f"step {self.step}: the time is up; the next leg validates first")
+                self._write("weights.safetensors", {})
         self.fabric.barrier()
+        return self.figures if self.validated == self.step else {}
+
+    def _keep(self, figures: Figures, history: History) -> None:
+        """Write the averaged network with its figures, and what the run knows of them."""
+        self.figures, self.validated = figures, self.step
+        named = {f"{n}/{k}": v for n, found in figures.items() for k, v in found.items()}
+        history.add(self.step, named)
+        self._write("weights.safetensors", figures)
+        write_json(self.output / "figures.json", figures)
+        found = merit(figures)
+        if found is not None and (self.best is None or found > self.best):
+            self.best = found
+            self._write(_BEST, figures)
+        self._save(history)
+
+    def _measure(self) -> Figures:
+        """The figures of the averaged network on each validation set. Raises TimeUp."""
+        results, began = {}, time.monotonic()
+        check = None if self.clock is None else self.clock.check
+        for name, dataset in self.validation.items():
+            device = str(self.fabric.device)
+            found = validate(self.learner.average.module, self.layout, dataset, device, check)
+            words = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+            tqdm.write(f"step {self.step}, {name}: {words}")
+            results[name] = found
+        if self.clock is not None:
+            self.clock.ending = time.monotonic() - began
+            self.clock.pause()
         return results
+
+    def _write(self, name: str, figures: Figures) -> None:
+        """Write the averaged network."""
+        network = self.learner.average.module
+        assert isinstance(network, LaneNetwork)
+        save_network(self.output / name, network, self.layout, self._description(), figures)
 
     def _description(self) -> dict[str, Any]:
         """How the weights were trained, for their file."""
@@ -185,37 +238,51 @@ class _Run:
             "distillation": settings["distillation"],
         }
 
-    def _save(self) -> None:
-        """Write the checkpoint such that the old one stays whole until the new one is."""
-        if self.fabric.is_global_zero:
-            state = {name: part.state_dict() for name, part in self.learner.parts().items()}
-            with replacing(self.output / "last.pt") as partial:
-                torch.save({**state, "step": self.step, "seconds": self.seconds}, partial)
+    def _save(self, history: History | None) -> None:
+        """Write the checkpoint; the one before is kept."""
+        if history is None:
+            return
+        state = {name: part.state_dict() for name, part in self.learner.parts().items()}
+        try:
+            checkpoint.save(self.output, {**state, "lines": history.lines, **self._progress()})
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} at step {self.step}; {_WAY_OUT}") from error
+
+    def _progress(self) -> dict[str, Any]:
+        """How far the run is, for its checkpoint."""
+        names = ("step", "seconds", "figures", "validated", "best")
+        return {name: getattr(self, name) for name in names}
 
     def _load(self) -> None:
-        path = self.output / "last.pt"
-        if not path.exists():
+        if self.fabric.is_global_zero:
+            checkpoint.clean(self.output)
+        self.fabric.barrier()
+        found = checkpoint.load(self.output)
+        if found is None:
             return
-        saved = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        state, text = found
         for name, part in self.learner.parts().items():
-            part.load_state_dict(saved[name])
-        self.step, self.seconds = saved["step"], saved["seconds"]
-        self.fabric.print(f"{path}: going on from step {self.step}")
+            part.load_state_dict(state[name])
+        self.lines = state["lines"]
+        for name in self._progress():
+            setattr(self, name, state[name])
+        if not (self.output / _BEST).exists():
+            self.best = None
+        self.fabric.print(text)
 
     def _check_folder(self) -> None:
         """Make the folder of the run, or see that the run in it is this one."""
         self.output.mkdir(parents=True, exist_ok=True)
         path = self.output / "config.yaml"
         if path.exists():
-            there = yaml.safe_load(path.read_text()) or {}
+            there = read_yaml(path) or {}
             other = [name for name in differing(self.config, there) if name not in _OPERATIONAL]
             if other:
                 raise ValueError(
                     f"{self.output}: holds a run with other settings ({', '.join(other)}); "
                     "name another folder, or give that run's settings to go on with it"
                 )
-        with replacing(path) as partial:
-            partial.write_text(yaml.safe_dump(plain(self.config), sort_keys=False))
+        write_text(path, yaml.safe_dump(plain(self.config), sort_keys=False))
 
     def _say_what_is_trained(self) -> None:
         config, layout = self.config, self.layout

@@ -15,12 +15,16 @@ NAME = "history.jsonl"
 
 
 class History:
-    """The history of the run in a folder, gone on with after a step."""
+    """The history of the run in a folder, gone on with after a step.
 
-    def __init__(self, output: Path, step: int) -> None:
-        """Open it; what an interrupted run logged after `step` is dropped."""
+    lines: how many entries there are.
+    """
+
+    def __init__(self, output: Path, step: int, lines: int) -> None:
+        """Open it; entries behind the first `lines`, of an interrupted run, are dropped."""
         path = output / NAME
-        kept = [entry for entry in read_history(output) if entry["step"] <= step]
+        kept = read_history(output)[:lines]
+        self.lines = len(kept)
         with replacing(path) as partial:
             partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
         self._file = path.open("a", encoding="utf-8")
@@ -30,6 +34,7 @@ class History:
         """Log named numbers of a step."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
+        self.lines += 1
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
+from tqdm import tqdm
 
 from lane_sad_ros.lanes import LaneLayout
 
@@ -26,8 +28,17 @@ from .config import Config
 from .datasets import LabelledDataset
 
 
-class Samples(Dataset[Prepared]):
-    """Prepared samples of several sets, drawn by their shares; whatever came before one of them."""
+# Images that may turn out to be broken one after another before that is an error.
+_TRIES = 20
+
+
+class Samples(Dataset["Prepared | Exception"]):
+    """Prepared samples of several sets, drawn by their shares; whatever came before one of them.
+
+    An image that cannot be read, or whose labels do not fit it, is told and another one drawn in
+    its place, which is always the same. What cannot be helped comes back as the error, for a worker
+    process would wrap a raised one in its traceback.
+    """
 
     def __init__(self, config: Config, layout: LaneLayout, sets: Sequence[LabelledDataset]) -> None:
         self.config, self.layout, self.sets = config, layout, sets
@@ -35,6 +46,7 @@ class Samples(Dataset[Prepared]):
         self.shares = shares / shares.sum()
         self._starts = np.concatenate([[0], np.cumsum([len(dataset) for dataset in sets])])
         self._outlines: list[Outline] = []
+        self._told: set[str] = set()
 
     def keep(self, device: torch.device) -> Kept:
         """All images on a device; samples come without pixels from then on.
@@ -60,8 +72,25 @@ class Samples(Dataset[Prepared]):
         has_maps = any(sample.mapped for sample in self._outlines)
         return Kept(images, classes if has_maps else None)
 
-    def __getitem__(self, index: int) -> Prepared:
+    def __getitem__(self, index: int) -> Prepared | Exception:
         rng = np.random.default_rng((self.config.seed, index))
+        failed: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                return self._drawn(rng)
+            except (OSError, ValueError) as error:
+                failed = error
+                self._tell(f"{error}; left out")
+        return ValueError(f"{_TRIES} images in a row cannot be used, the last: {failed}")
+
+    def _tell(self, text: str) -> None:
+        """Say something once in each process that reads."""
+        if text not in self._told:
+            self._told.add(text)
+            tqdm.write(text, file=sys.stderr)
+
+    def _drawn(self, rng: np.random.Generator) -> Prepared:
+        """A random sample, prepared."""
         chosen = int(rng.choice(len(self.sets), p=self.shares))
         within = _draw(self.sets[chosen], rng)
         ranges = self.config.augmentation
@@ -89,5 +118,15 @@ def batches(samples: Samples, fabric: Fabric, step: int, until: int) -> Iterator
         batch_sampler=[list(range(start, start + own)) for start in starts],
         num_workers=config.workers if starts else 0,
         pin_memory=fabric.device.type == "cuda",
+        collate_fn=_collate,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+def _collate(samples: Sequence[Prepared | Exception]) -> Prepared | Exception:
+    failed = next((sample for sample in samples if isinstance(sample, Exception)), None)
+    batch: Prepared | Exception = failed or default_collate(list(samples))
+    return batch

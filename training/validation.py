@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,27 @@ _BATCH = 8
 
 
 def validate(
-    network: nn.Module, layout: LaneLayout, dataset: LabelledDataset, device: str = "auto"
+    network: nn.Module,
+    layout: LaneLayout,
+    dataset: LabelledDataset,
+    device: str = "auto",
+    check: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """The official figures of a network on all images of a data set, at their full size.
 
     dataset: of `open_dataset`; its slots need not be those of the layout. The network is left as
-    it is. Besides "images", their number, the figures are
+    it is. check: called before each batch of images; what it raises ends the validation.
+    Besides "images", their number, the figures are
     - TuSimple: "accuracy", "fp", "fn";
     - CULane: "f1", "precision", "recall", "tp", "fp", "fn" over all images of the list;
     - lanes: the same by CULane's rule on images scaled to its width, see `score_polylines`;
     - BDD100K: "accuracy", "iou" of lane pixels;
     - negatives: "false_images", the share of images with a lane, and "false_lanes" per image.
     """
-    detector = LaneDetector(copy.deepcopy(network), layout, device=device)
+    network = copy.deepcopy(network)
+    if check is not None:
+        network.register_forward_pre_hook(lambda _network, _inputs: check())
+    detector = LaneDetector(network, layout, device=device)
     if isinstance(dataset, TuSimple):
         found = _tusimple(detector, dataset)
     elif isinstance(dataset, CULane):
@@ -59,6 +67,19 @@ def validate(
     else:
         raise TypeError(f"no official metric for {type(dataset).__name__}")
     return found | {"images": len(dataset)}
+
+
+def merit(figures: Mapping[str, Mapping[str, float]]) -> float | None:
+    """One number to choose between checkpoints by; None without figures to take it from.
+
+    The mean over the validation sets of F1 (CULane, lanes), IoU (BDD100K) or accuracy (TuSimple).
+    """
+    found = [
+        next((of[key] for key in ("f1", "iou", "accuracy") if key in of), None)
+        for of in figures.values()
+    ]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:

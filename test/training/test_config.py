@@ -68,12 +68,40 @@ def test_wrong_configuration_is_explained(tmp_path: Path, values: dict, message:
         read_config(write_config(tmp_path, **values))
 
 
-@pytest.mark.parametrize("text", ["- a list", "steps: [", "\x80"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a list",
+        "steps: [",
+        "\x80",
+        "steps: " + "[" * 5000 + "]" * 5000,
+        "a: &a [x, x]\n"
+        + "".join(
+            f"{new}: &{new} [{f'*{old}, ' * 9}]\n" for old, new in itertools.pairwise("abcdefghijk")
+        ),
+        "base: broken.yaml",
+        "base: 3",
+    ],
+)
 def test_file_that_is_no_mapping_is_explained(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"broken\.yaml"):
+    with pytest.raises(ValueError, match=r"broken\.yaml") as caught:
         read_config(path)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
+def test_override_that_is_no_yaml_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'crop=\[1, ': the value is not YAML"):
+        read_config(write_config(tmp_path), ["crop=[1, "])
+
+
+def test_files_that_build_on_each_other_are_told(tmp_path: Path) -> None:
+    write_config(tmp_path, "a.yaml", base="b.yaml")
+    write_config(tmp_path, "b.yaml", base="a.yaml")
+    with pytest.raises(ValueError, match=r"b.yaml, base: a.yaml builds on this file itself"):
+        read_config(tmp_path / "a.yaml")
 
 
 def test_there_is_a_configuration_for_each_row_of_the_papers_tables() -> None:

@@ -1,27 +1,36 @@
 """Whole training runs at a tiny size: what they leave, going on after a kill, several processes."""
 
+import argparse
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from torch import Tensor, nn
 
-from lane_sad_ros.network.weights import load, load_network
+import training.fit
+import training.legs
+from lane_sad_ros.arguments import duration
+from lane_sad_ros.network.weights import load, load_network, read_metadata, save_network
 from training.cli import main
+from training.clock import Clock
 from training.config import Config, Source, plain, read_config
 from training.datasets.synthetic import write_scenes
 from training.distillation import Distillation
 from training.fit import fit
 from training.history import History, read_history
+from training.legs import import_leg
 from training.parallel import SyncedBatchNorm2d
+from training.validation import merit
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "training" / "configs").glob("*_*.yaml"))
@@ -160,8 +169,250 @@ def test_killed_run_goes_on_exactly(config: Config, tmp_path: Path) -> None:
     fit(config, run)
     fit(config, tmp_path / "whole")
     assert same(run, tmp_path / "whole")
-    steps = [entry["step"] for entry in read_history(run) if "loss/total" in entry]
-    assert steps == list(range(1, 17))
+    assert read_history(run) == read_history(tmp_path / "whole")
+    assert list(run.glob(".*")) == []  # nothing half-written is left
+
+
+def broken_off(config: Config, run: Path, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    """A run that ends, as by a kill, at the given one of the times that it writes weights."""
+    left = writes
+
+    def write(*arguments: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        save_network(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.fit, "save_network", write)
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, run)
+
+
+def test_history_and_figures_survive_a_kill_while_validating(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(config, validate_every=2)
+    results = fit(config, tmp_path / "whole")
+    history = read_history(tmp_path / "whole")
+    assert [e["step"] for e in history if "scenes/accuracy" in e] == [2, 4]
+    for writes in (1, 1, 3):  # in the middle twice, at the end
+        broken_off(config, tmp_path / "run", monkeypatch, writes)
+    for _ in range(2):  # the finished run is left as it is
+        assert fit(config, tmp_path / "run") == results
+        assert read_history(tmp_path / "run") == history
+
+
+def test_best_weights_are_kept_beside_the_last(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.2, 0.6, 0.6, 0.4])
+    monkeypatch.setattr(
+        training.fit, "validate", lambda *_arguments: {"accuracy": next(accuracies)}
+    )
+    fit(dataclasses.replace(config, validate_every=1), tmp_path)
+    told = [read_metadata(tmp_path / f"{name}.safetensors") for name in ("best", "weights")]
+    assert [metadata["training"]["steps"] for metadata in told] == [2, 4]
+    assert [metadata["figures"]["scenes"]["accuracy"] for metadata in told] == [0.6, 0.4]
+
+
+def test_merit_is_the_mean_of_each_sets_main_figure() -> None:
+    figures = {
+        "tusimple": {"accuracy": 0.9, "fp": 0.5},
+        "culane": {"f1": 0.7, "precision": 0.1},
+        "bdd100k": {"accuracy": 0.9, "iou": 0.2},
+        "negatives": {"false_images": 0.5},
+    }
+    assert merit(figures) == pytest.approx((0.9 + 0.7 + 0.2) / 3)
+    assert merit({"negatives": {"false_images": 0.5}}) is None
+
+
+# --- checkpoints
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def flip(path: Path) -> None:
+    """One bit of a weight."""
+    content = bytearray(path.read_bytes())
+    state = torch.load(path, weights_only=True)
+    part = max(state["network"].values(), key=lambda tensor: tensor.numel()).numpy().tobytes()
+    content[content.index(part) + len(part) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_damaged_checkpoint_gives_way_to_the_one_before(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "run", until=2)
+    fit(config, tmp_path / "run", until=3)
+    for damage in (truncate, empty, zero, flip):
+        run = tmp_path / damage.__name__
+        shutil.copytree(tmp_path / "run", run)
+        damage(run / "last.pt")
+        capsys.readouterr()
+        fit(config, run)
+        told = capsys.readouterr().out
+        assert f"{run / 'last.pt'}: damaged, so the one before is taken; " in told
+        assert same(run, tmp_path / "whole")
+        for name in ("last.pt", "previous.pt"):
+            damage(run / name)
+        with pytest.raises(ValueError, match=r"last.pt, .*previous.pt: damaged; remove to begin"):
+            fit(config, run)
+
+
+def test_checkpoint_that_is_not_finite_is_never_written(config: Config, tmp_path: Path) -> None:
+    """Where saving comes between two looks at the loss."""
+    optimizer = dataclasses.replace(config.optimizer, kind="sgd", learning_rate=1e8, clip=1e30)
+    config = dataclasses.replace(
+        config, optimizer=optimizer, steps=20, log_every=1000, save_every=1
+    )
+    with pytest.raises(FloatingPointError, match=r"not finite at step \d+; nothing of it was sav"):
+        fit(config, tmp_path)
+    for path in tmp_path.glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        assert all(part.isfinite().all() for part in state["network"].values())
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "every"),
+    [("last.pt", 2_000_000, 1), ("history.jsonl", 2000, 1000), ("weights.safetensors", 0, 1)],
+)
+def test_full_disk_is_told_by_the_name_of_the_file(
+    config: Config, tmp_path: Path, name: str, limit: int, every: int
+) -> None:
+    """A limit on the size of files, in a process of its own, stands for the disk."""
+    path = write_config(config, tmp_path / "config.yaml", steps=20, save_every=every)
+    run = tmp_path / "run"
+    program = (
+        "import resource, sys, training.checkpoint\n"
+        "from training.cli import main\n"
+        f"if {limit}: resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "else:\n"
+        "    save = training.checkpoint.save\n"
+        "    def saved(*arguments):\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (10**8, -1))\n"
+        "        save(*arguments)\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, -1))\n"
+        "    training.checkpoint.save = saved\n"
+        f"sys.exit(main(['fit', {str(path)!r}, '--output', {str(run)!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f"error: {run / name}: File too large"
+    assert "Traceback" not in done.stderr
+
+
+# --- legs
+
+
+def test_clock_ends_a_leg_that_goes_on_exactly(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How long a step takes is not in question: the time is up at once, or never."""
+    assert fit(config, tmp_path / "run", until=2, clock=Clock(1000)) != {}
+    capsys.readouterr()
+    fit(config, tmp_path / "run", clock=Clock(1e-3))
+    assert "step 2 of 4: to be continued" in capsys.readouterr().out
+    fit(config, tmp_path / "run", clock=Clock(1000))
+    fit(config, tmp_path / "whole")
+    assert same(tmp_path / "run", tmp_path / "whole")
+
+
+def test_validation_that_does_not_fit_is_done_by_the_next_leg(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(1000)
+    clock.check = Clock(-1000).check  # type: ignore[method-assign]
+    assert fit(config, tmp_path, clock=clock) == {}
+    assert "step 4: the time is up; the next leg validates first" in capsys.readouterr().out
+    assert read_metadata(tmp_path / "weights.safetensors")["figures"] == {}
+    assert fit(config, tmp_path)["scenes"]["images"] == 4
+
+
+def test_leg_travels_in_small_files(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.legs, "PART", 1_000_000)
+    path = write_config(config, tmp_path / "config.yaml")
+    leg, run, other = tmp_path / "leg", tmp_path / "run", tmp_path / "elsewhere"
+    command = ["fit", str(path), "--output"]
+    fit(config, run, until=2)
+    assert main([*command, str(run), "--for", "1s", "--export-leg", str(leg)]) == 0
+    assert max(part.stat().st_size for part in leg.iterdir()) == 1_000_000
+    assert main([*command, str(other), "--import-leg", str(leg), "--export-leg", str(leg)]) == 0
+    fit(config, tmp_path / "whole")
+    assert same(other, tmp_path / "whole")
+    import_leg(leg, tmp_path / "third")
+    for name in ("last.pt", "weights.safetensors", "history.jsonl", "config.yaml"):
+        assert (tmp_path / "third" / name).read_bytes() == (other / name).read_bytes()
+    with pytest.raises(ValueError, match="third: holds a run"):
+        import_leg(leg, tmp_path / "third")
+    part = leg / "last.pt.01"
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"last.pt.01: damaged; copy the leg again"):
+        import_leg(leg, tmp_path / "fourth")
+    assert not (tmp_path / "fourth").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("1h30m", 5400), ("", None),
+                          ("9", None), ("m", None), ("0s", None), ("-3m", None), ("1.2.3m", None)],
+)  # fmt: skip
+def test_times_are_read(text: str, seconds: float | None) -> None:
+    if seconds is not None:
+        assert duration(text) == seconds
+        return
+    with pytest.raises(argparse.ArgumentTypeError, match="not a time above 0"):
+        duration(text)
+
+
+# --- broken images
+
+
+def with_broken(scenes: Path, folder: Path, count: int) -> tuple[Source, ...]:
+    """A copy of the scenes in which the first images are cut short."""
+    shutil.copytree(scenes.parent, folder)
+    for image in sorted(folder.rglob("*.jpg"))[:count]:
+        image.write_bytes(image.read_bytes()[:300])
+    return (Source(folder / scenes.name),)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_broken_image_is_left_out_and_named(
+    config: Config, scenes: Path, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = with_broken(scenes, tmp_path / "set", 1)
+    broken = sorted((tmp_path / "set").rglob("*.jpg"))[0]
+    fit(dataclasses.replace(config, data=data, workers=workers, steps=8), tmp_path / "run")
+    told = [line for line in capfd.readouterr().err.splitlines() if broken.name in line]
+    assert len(told) == 1
+    assert told[0].endswith("left out")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_set_of_broken_images_is_one_line(
+    config: Config, scenes: Path, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = with_broken(scenes, tmp_path / "set", 4)
+    path = write_config(config, tmp_path / "c.yaml", data=data, workers=workers)
+    assert main(["fit", str(path), "--output", str(tmp_path / "run")]) == 1
+    errors = capfd.readouterr().err
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("error: 20 images in a row cannot be used, the last")
 
 
 def test_other_run_in_the_folder_is_kept(config: Config, tmp_path: Path) -> None:
@@ -174,13 +425,13 @@ def test_other_run_in_the_folder_is_kept(config: Config, tmp_path: Path) -> None
 
 
 def test_cut_history_is_gone_on_with(tmp_path: Path) -> None:
-    history = History(tmp_path, 0)
+    history = History(tmp_path, 0, 0)
     for step in (1, 2, 3):
         history.add(step, {"loss/total": 1.0 / step})
     history.close()
     path = tmp_path / "history.jsonl"
     path.write_text(path.read_text()[:-5])
-    history = History(tmp_path, 1)
+    history = History(tmp_path, 1, 1)
     history.add(2, {"loss/total": 9.0})
     history.close()
     assert [(e["step"], e["loss/total"]) for e in read_history(tmp_path)] == [(1, 1.0), (2, 9.0)]

@@ -16,12 +16,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         options.run(options)
-    except (OSError, ValueError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (ValueError, FloatingPointError) as error:
+        return _failed(str(error))
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _failed(line: str) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return 1
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

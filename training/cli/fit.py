@@ -6,7 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lane_sad_ros.arguments import duration
+
+from ..clock import Clock
 from ..config import keys, read_config
+from ..legs import export_leg, import_leg
 
 
 def add_parser(commands: Any) -> None:
@@ -24,6 +28,25 @@ def add_parser(commands: Any) -> None:
     add_overrides(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("runs/latest"), help="folder of the run (%(default)s)"
+    )
+    parser.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help="stop cleanly before this time, such as 9m; the same command then goes on",
+    )
+    parser.add_argument(
+        "--export-leg",
+        type=Path,
+        metavar="FOLDER",
+        help="leave there what the next leg needs, in files of at most 16 MiB",
+    )
+    parser.add_argument(
+        "--import-leg",
+        type=Path,
+        metavar="FOLDER",
+        help="go on from a leg that was exported there, in a new folder of the run",
     )
     parser.set_defaults(run=_run)
 
@@ -47,4 +70,11 @@ def _key_table() -> str:
 def _run(options: argparse.Namespace) -> None:
     from ..fit import fit
 
-    fit(read_config(options.config, options.overrides), options.output)
+    clock = None if options.seconds is None else Clock(options.seconds)
+    config = read_config(options.config, options.overrides)
+    if options.import_leg is not None:
+        import_leg(options.import_leg, options.output)
+    fit(config, options.output, clock=clock)
+    if options.export_leg is not None:
+        files = export_leg(options.output, options.export_leg)
+        print(f"{options.export_leg}: {files} files for the next leg")

@@ -1,0 +1,41 @@
+"""The time that a leg of a run may take."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+
+class TimeUp(Exception):
+    """The time ended in the middle of something that can be done again."""
+
+
+class Clock:
+    """Says when a leg has to end, so that what is done at its end fits too.
+
+    ending: what validating takes, seconds; as long as nobody knows, a tenth of the leg.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Of a leg of so many seconds from now on; a twentieth of it, at most 5 s, is kept free."""
+        self._end = time.monotonic() + seconds - min(5.0, seconds / 20)
+        self.ending = seconds / 10
+        self._steps: deque[float] = deque(maxlen=20)
+        self._began: float | None = None
+
+    def step_fits(self) -> bool:
+        """Whether one more step fits before the ending; asked before each step."""
+        now = time.monotonic()
+        if self._began is not None:
+            self._steps.append(now - self._began)
+        self._began = now
+        return now + max(self._steps, default=0.0) + 1.2 * self.ending < self._end
+
+    def pause(self) -> None:
+        """What comes until the next step is not part of a step."""
+        self._began = None
+
+    def check(self) -> None:
+        """Raises TimeUp after the leg's time."""
+        if time.monotonic() > self._end:
+            raise TimeUp
