@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,34 @@ class History:
 
     def __init__(self, output: Path, step: int, lines: int) -> None:
         """Open it; entries behind the first `lines`, of an interrupted run, are dropped."""
-        path = output / NAME
+        self._path = output / NAME
         kept = read_history(output)[:lines]
         self.lines = len(kept)
-        with replacing(path) as partial:
+        with replacing(self._path) as partial:
             partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-        self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(output), purge_step=step + 1)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Log named numbers of a step."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        """Log named numbers of a step. Raises OSError that names the file."""
+        with _named(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
         self.lines += 1
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Write everything out."""
-        self._file.close()
-        self._board.close()
+        with _named(self._path.with_name("events.out.tfevents")):
+            self._board.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors such as a full disk, which name no file, name this one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read_history(output: Path) -> list[dict[str, Any]]:

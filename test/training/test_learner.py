@@ -1,0 +1,251 @@
+"""One step of training: each part of it changes what a by-hand computation says it changes."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lane_sad_ros.network.architectures import build_network
+from lane_sad_ros.network.weights import save_network
+from training.augmentation import NONE, Augmentation, Prepared, prepare
+from training.config import PRECISIONS, Config, Optimizer, Source
+from training.datasets import LabelledImage
+from training.distillation import Distillation
+from training.learner import Learner, course, make_network, make_optimizer
+from training.parallel import make_fabric
+from training.samples import Samples
+
+CONFIG = Config(
+    crop=(0, 160, 1280, 720),
+    input_size=(64, 32),
+    data=(Source(Path("one.json")), Source(Path("two.json"), share=3.0)),
+    distillation=Distillation(start=0, weight=0.7),
+    optimizer=Optimizer(kind="sgd", learning_rate=0.01, weight_decay=0.0, warm_up=0.0),
+    augmentation=NONE,
+    dropout=False,
+    steps=10,
+    batch=2,
+    workers=0,
+    device="cpu",
+)
+
+
+class Grey:
+    """Images of one brightness with two lanes."""
+
+    weights = None
+    description = "grey"
+
+    def __init__(self, brightness: int) -> None:
+        self.brightness = brightness
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        image = np.full((180, 320, 3), self.brightness, np.uint8)
+        lanes = [np.array([[160 + s, 60], [160 + 6 * s, 179]], np.float32) for s in (-15, 15)]
+        return LabelledImage(image, tuple(lanes))
+
+
+def samples(config: Config = CONFIG) -> Samples:
+    return Samples(config, config.lane_layout(), [Grey(40), Grey(200)])
+
+
+def batch(config: Config = CONFIG) -> Prepared:
+    drawn = samples(config)
+    parts = [drawn[index] for index in range(config.batch)]
+    return Prepared(*(torch.stack(part) for part in zip(*parts, strict=True)))
+
+
+def learner(config: Config = CONFIG) -> Learner:
+    fabric = make_fabric("cpu", PRECISIONS[config.precision])
+    return Learner(config, config.lane_layout(), fabric)
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: part.clone() for name, part in network.state_dict().items()}
+
+
+# --- the step
+
+
+def test_the_loss_is_the_task_and_gamma_times_distillation() -> None:
+    terms = learner().learn(batch(), 0)
+    assert terms["distillation"].item() > 1e-4
+    expected = terms["task"] + 0.7 * terms["distillation"]
+    assert terms["total"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_before_its_start_there_is_no_distillation() -> None:
+    config = dataclasses.replace(CONFIG, distillation=Distillation(start=3))
+    one = learner(config)
+    names = [set(one.learn(batch(), step)) for step in (2, 3)]
+    assert [("distillation" in terms) for terms in names] == [False, True]
+
+
+def test_a_step_goes_down_the_gradient_of_the_total_in_training_mode() -> None:
+    one = learner()
+    before = state(one.network)
+    total = one.learn(batch(), 0)["total"]
+    after = state(one.network)
+    # Batch norms take the batch's statistics and remember them.
+    norms = [name for name in before if name.endswith("num_batches_tracked")]
+    assert norms and all(after[name] == before[name] + 1 for name in norms)
+    again = one.learn(batch(), 1)["total"]
+    assert again.item() < total.item()
+
+
+def test_gradients_are_clipped_to_a_norm() -> None:
+    """The first step of SGD with Nesterov's momentum is 1.9 × learning rate × gradient."""
+    moved = []
+    for clip in (1e-2, 1e9):
+        settings = dataclasses.replace(CONFIG.optimizer, clip=clip)
+        one = learner(dataclasses.replace(CONFIG, optimizer=settings))
+        before = {name: part.detach().clone() for name, part in one.network.named_parameters()}
+        one.learn(batch(), 0)
+        change = [(part - before[name]).flatten() for name, part in one.network.named_parameters()]
+        moved.append(torch.cat(change).norm().item())
+    assert moved[0] == pytest.approx(1.9 * 0.01 * 1e-2, rel=1e-3)
+    assert moved[1] > 10 * moved[0]
+
+
+def test_the_learning_rate_follows_its_course() -> None:
+    settings = dataclasses.replace(CONFIG.optimizer, warm_up=0.2, decay="poly")
+    one = learner(dataclasses.replace(CONFIG, optimizer=settings))
+    rates = []
+    for step in range(4):
+        rates.append(one.optimizer.param_groups[0]["lr"])
+        one.learn(batch(), step)
+    assert rates == pytest.approx([0.005, 0.01, 0.01, 0.01 * (7 / 8) ** 0.9])
+
+
+def test_the_average_follows_the_network() -> None:
+    one = learner(dataclasses.replace(CONFIG, average=0.5))
+    one.learn(batch(), 0)
+    first = state(one.network)
+    one.learn(batch(), 1)
+    name = "classify.weight"
+    expected = (first[name] + one.network.state_dict()[name]) / 2
+    torch.testing.assert_close(one.average.module.state_dict()[name], expected)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
+def test_the_network_computes_in_the_precision(precision: str, dtype: torch.dtype) -> None:
+    one = learner(dataclasses.replace(CONFIG, precision=precision))
+    seen = []
+    one.network.encoder2[0].register_forward_hook(lambda _m, _i, out: seen.append(out.dtype))
+    one.learn(batch(), 0)
+    assert seen == [dtype]
+
+
+def test_labels_are_drawn_as_wide_as_the_configuration_says() -> None:
+    areas = []
+    for width in (40.0, 160.0):
+        config = dataclasses.replace(CONFIG, lane_width=width)
+        areas.append(int((learner(config).changes(batch())[1] > 0).sum()))
+    assert areas[1] > 2.5 * areas[0]
+
+
+# --- samples
+
+
+def test_sets_are_drawn_by_their_shares() -> None:
+    drawn = samples()
+    bright = [float(drawn[index].image.float().mean()) > 120 for index in range(400)]
+    assert np.mean(bright) == pytest.approx(0.75, abs=0.06)
+
+
+def test_samples_are_augmented_as_the_configuration_says() -> None:
+    config = dataclasses.replace(CONFIG, augmentation=Augmentation())
+    drawn = samples(config)
+    views = [drawn[index].view for index in range(6)]
+    assert all(not torch.equal(view, views[0]) for view in views[1:])
+    still = prepare(Grey(40)[0], config.lane_layout(), NONE, np.random.default_rng(0)).view
+    assert all(torch.equal(samples()[index].view, still) for index in range(6))
+
+
+# --- the start
+
+
+def test_initial_weights_are_the_start(tmp_path: Path) -> None:
+    layout = CONFIG.lane_layout()
+    torch.manual_seed(77)
+    network = build_network("enet_sad", len(layout.slots), layout.input_size)
+    save_network(tmp_path / "first.safetensors", network, layout, {}, {})
+    config = dataclasses.replace(CONFIG, initial=tmp_path / "first.safetensors")
+    for name, part in learner(config).network.state_dict().items():
+        assert torch.equal(part, network.state_dict()[name]), name
+
+
+def test_a_backbone_is_the_start_of_a_resnet(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, arch="resnet18")
+    torch.manual_seed(77)
+    other = make_network(config, config.lane_layout()).state_dict()
+    backbone = {n: t for n, t in other.items() if n.startswith(("conv1.", "bn1.", "layer"))}
+    torch.save(backbone, tmp_path / "resnet18.pth")
+    config = dataclasses.replace(config, backbone=tmp_path / "resnet18.pth")
+    found = make_network(config, config.lane_layout()).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in backbone.items())
+
+
+# --- optimisers and courses
+
+
+def minimised(settings: Optimizer, steps: int = 3) -> list[float]:
+    """Where steps along the gradient 2·w of w² lead from 1, the learning rate being constant."""
+
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(()))
+
+    one = One()
+    optimizer = make_optimizer(one, settings)  # type: ignore[arg-type]
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        one.w.square().backward()
+        optimizer.step()
+        found.append(one.w.item())
+    return found
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_sgd_has_nesterovs_momentum_and_weight_decay(decay: float) -> None:
+    w, velocity, expected = 1.0, 0.0, []
+    for _ in range(3):
+        gradient = 2 * w + decay * w
+        velocity = 0.9 * velocity + gradient
+        w -= 0.01 * (gradient + 0.9 * velocity)
+        expected.append(w)
+    settings = Optimizer(kind="sgd", learning_rate=0.01, momentum=0.9, weight_decay=decay)
+    assert minimised(settings) == pytest.approx(expected, rel=1e-5)
+
+
+def test_adamw_decays_weights_apart_from_the_gradient() -> None:
+    with_decay, without = (
+        minimised(Optimizer(kind="adamw", learning_rate=0.01, weight_decay=decay), 1)[0]
+        for decay in (0.5, 0.0)
+    )
+    assert without == pytest.approx(1 - 0.01, rel=1e-4)
+    assert with_decay == pytest.approx(1 - 0.01 * 0.5 - 0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("decay", "middle"), [("poly", 0.5**0.9), ("cosine", 0.5)], ids=["poly", "cosine"]
+)
+def test_courses_rise_then_fall_to_nothing(decay: str, middle: float) -> None:
+    share = course(Optimizer(warm_up=0.1, decay=decay), 1000)
+    assert [share(step) for step in (0, 49, 99, 100)] == pytest.approx([0.01, 0.5, 1.0, 1.0])
+    assert share(550) == pytest.approx(middle)
+    quarter = 0.75**0.9 if decay == "poly" else 0.5 * (1 + math.cos(math.pi / 4))
+    assert share(325) == pytest.approx(quarter)
+    assert share(1000) == pytest.approx(0.0, abs=1e-12)
+    assert course(Optimizer(warm_up=0.0, decay=decay), 1000)(0) == 1.0
