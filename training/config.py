@@ -361,5 +361,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         except ValueError:
             pass
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where}: expected {getattr(hint, '__name__', hint)}, not {_short(value)}")
+        raise ValueError(
+            f"{where}: expected {getattr(hint, '__name__', hint)}, not {_short(value)}"
+        )
     return value

@@ -27,7 +27,6 @@ from .augmentation import (
 from .config import Config
 from .datasets import LabelledDataset
 
-
 # Images that may turn out to be broken one after another before that is an error.
 _TRIES = 20
 
