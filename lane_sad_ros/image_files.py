@@ -28,6 +28,7 @@ MAX_PIXELS = 100_000_000
 _EXIF = b"Exif\0\0"
 _WIDTH, _HEIGHT, _ORIENTATION = (0x100, 0x101, 0x112)
 _SIDES = {_WIDTH, _HEIGHT}
+_TILE_WIDTH, _TILE_HEIGHT, _TILE = (0x142, 0x143, 2**24)
 
 
 class BadImage(ValueError):
@@ -48,12 +49,13 @@ class ImageHeader:
     """What the bytes of an image say before its pixels.
 
     kind: such as "JPEG". stored: (width, height) of the pixels. orientation: EXIF's, 1 to 8; 1 is
-    upright.
+    upright. whole: whether it has its end, as far as that is looked at.
     """
 
     kind: str
     stored: tuple[int, int]
     orientation: int = 1
+    whole: bool = True
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,12 +131,10 @@ def decode_image(
             "too_large",
             f"an image of {width}x{height} pixels; at most {max_pixels / 1e6:g} million are read",
         )
-    # FF D9 ends a JPEG. Encoded pixels cannot contain it, so it follows the last start of scan.
-    if header.kind == "JPEG" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+    if not header.whole:
         raise BadImage(
             "corrupt_data",
-            f"not an image that is whole: the JPEG of {len(data)} bytes ends before its "
-            "end-of-image marker",
+            f"not an image that is whole: the {header.kind} of {len(data)} bytes lacks its end",
         )
     if flags != cv2.IMREAD_UNCHANGED:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
@@ -188,7 +188,9 @@ def _jpeg(kind: str, data: bytes) -> ImageHeader | None:
         # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (_number(data, at + offset, order="big") for offset in (3, 5))
-            return ImageHeader(kind, (width, height), orientation)
+            # FF D9 ends a JPEG. Encoded pixels cannot contain it: it follows the last scan.
+            whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
+            return ImageHeader(kind, (width, height), orientation, whole)
         end = at + _number(data, at, order="big")
         if marker == 0xE1 and data.startswith(_EXIF, at + 2):
             orientation = _orientation(data[at + 2 + len(_EXIF) : end])
@@ -198,13 +200,14 @@ def _jpeg(kind: str, data: bytes) -> ImageHeader | None:
 
 def _png(kind: str, data: bytes) -> ImageHeader | None:
     stored = _number(data, 16, 4, "big"), _number(data, 20, 4, "big")
-    orientation, at = 1, 8
-    while at + 8 <= len(data):
-        length = _number(data, at, 4, "big")
-        if data.startswith(b"eXIf", at + 4):
+    orientation, at, name = 1, 8, b""
+    while name != b"IEND" and at + 12 <= len(data):
+        length, name = _number(data, at, 4, "big"), data[at + 4 : at + 8]
+        if name == b"eXIf":
             orientation = _orientation(data[at + 8 : at + 8 + length])
         at += 12 + length
-    return ImageHeader(kind, stored, orientation)
+    # OpenCV takes as much memory as a chunk claims: all must lie within.
+    return ImageHeader(kind, stored, orientation, name == b"IEND" and at <= len(data))
 
 
 def _webp(kind: str, data: bytes) -> ImageHeader | None:
@@ -243,7 +246,9 @@ def _pnm(kind: str, data: bytes) -> ImageHeader | None:
 def _tiff(kind: str, data: bytes) -> ImageHeader | None:
     tags = _tags(data)
     # OpenCV's reader of this kind heeds the tag itself, whatever it is asked for.
-    return ImageHeader(kind, (tags[_WIDTH], tags[_HEIGHT])) if tags.keys() >= _SIDES else None
+    if not tags.keys() >= _SIDES or tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_HEIGHT, 0) > _TILE:
+        return None
+    return ImageHeader(kind, (tags[_WIDTH], tags[_HEIGHT]))
 
 
 def _orientation(exif: bytes) -> int:

@@ -11,10 +11,9 @@ import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from lane_sad_ros.files import read_yaml
 
 T = TypeVar("T")
 
@@ -101,11 +100,11 @@ def read_section(path: str | os.PathLike[str], node: str) -> dict[str, Any]:
     other nodes do not matter. Raises ParameterError that names the file and what is wrong with it.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+        content = read_yaml(path)
     except OSError as error:
         raise ParameterError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ParameterError(f"{path}: not a parameter file: no YAML") from error
+    except ValueError as error:
+        raise ParameterError(f"{error}: not a parameter file") from error
     sections = dict(_sections(content))
     if not sections:
         raise ParameterError(

@@ -15,7 +15,7 @@ import cv2
 
 import lane_sad_ros
 from lane_sad_ros.cli import bag, benchmark, calibrate, detect, evaluate, weights
-from lane_sad_ros.cli.common import CommandError
+from lane_sad_ros.cli.common import CommandError, silence_libraries
 
 _DESCRIPTION = """\
 Find lanes in images, folders of images, videos and bags, without ROS; look at weights; score
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; gives the exit code. Raises SystemExit(2) for wrong use."""
     # What OpenCV complains about is said in our own words.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if arguments is None:
+        silence_libraries()
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)

@@ -24,6 +24,7 @@ from lane_sad_ros.names import (
     TF_TOPIC,
     TRUTH_TOPIC,
 )
+from lane_sad_ros.recordings.bags import is_bag
 from lane_sad_ros.recordings.camera_info import read_camera_info
 from lane_sad_ros.recordings.sources import IMAGE_RATE
 from lane_sad_ros.recordings.storage import STORAGE_ENDINGS
@@ -101,12 +102,13 @@ def _make(options: argparse.Namespace) -> int:
         options.parser.error("--clips is for tusimple:")
     if options.labels and (kind_of(options.dataset) or options.dataset.startswith("scenes:")):
         options.parser.error(f"--labels: {options.dataset} has labels of its own")
-    given = [Path(options.dataset), options.labels, options.camera_info]
+    given, dataset = [options.labels, options.camera_info], Path(options.dataset)
     if kind_of(options.dataset):
         with input_errors():
-            found = dataset_input(options.dataset)
-        given += [found.root, found.listing]
-    if is_among(output, given):
+            given.append(dataset_input(options.dataset).listing)
+    if dataset.is_file() or (dataset.is_dir() and is_bag(dataset)):
+        given.append(dataset)
+    if output.resolve() == dataset.resolve() or is_among(output, given):
         options.parser.error(f"{output}: this would replace the input")
     with input_errors():
         drive = open_drive(

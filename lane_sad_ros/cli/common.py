@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,14 @@ from lane_sad_ros.reports.page import check_report_path
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
     from lane_sad_ros.detection import LaneDetector
+
+
+def silence_libraries() -> None:
+    """Ours alone is the standard error output: what libjpeg and FFmpeg write there is lost."""
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="replace")
+    faulthandler.enable(sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class CommandError(Exception):

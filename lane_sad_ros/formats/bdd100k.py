@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import parse_json, read_text
+from lane_sad_ros.formats.points import points
 from lane_sad_ros.image_files import read_image
 
 Polyline = NDArray[np.float32]
@@ -64,7 +65,8 @@ def frames_of(path: Path) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(value, dict):
         inner = value.get("frames")
         # A list of images may be wrapped; the first release has one image with its moments.
-        value = inner if isinstance(inner, list) and inner and "name" in inner[0] else [value]
+        images = inner if isinstance(inner, list) and inner and isinstance(inner[0], dict) else []
+        value = images if images and "name" in images[0] else [value]
     frames = []
     for index, frame in enumerate(value if isinstance(value, list) else []):
         if not isinstance(frame, dict) or not isinstance(frame.get("name"), str):
@@ -78,31 +80,38 @@ def frames_of(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def borders_of(frame: dict[str, Any], where: str) -> tuple[Border, ...]:
     """The lines of one image that count as lanes; raises ValueError that says where."""
-    labels = frame.get("labels")
-    if labels is None:
-        labels = [o for moment in frame.get("frames") or [] for o in moment.get("objects") or []]
     borders = []
-    for number, label in enumerate(labels):
-        try:
-            attributes = label.get("attributes") or {}
-            category = label["category"].removeprefix("lane/")
-            if category == "lane":
-                category = attributes.get("laneTypes") or attributes.get("laneType") or ""
-            elif category not in CATEGORIES:
-                continue
-            direction = attributes.get("laneDirection") or attributes.get("direction")
-            if category == "crosswalk" or direction == "vertical":
-                continue
-            style = attributes.get("laneStyle") or attributes.get("style") or ""
-            for vertices, types in _polylines(label.get("poly2d") or []):
-                if len(vertices) >= 2:
-                    borders.append(Border((category, style), vertices, types))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{where}, label {number}: not a lane label of BDD100K ({error}); a category and "
-                "poly2d with vertices and types are right"
-            ) from error
+    number = 0
+    try:
+        labels = frame.get("labels")
+        if labels is None:
+            moments = frame.get("frames") or []
+            labels = [label for moment in moments for label in moment.get("objects") or []]
+        for number, label in enumerate(labels):  # noqa: B007 (told where it ends)
+            borders += _borders(label)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{where}, label {number}: not a lane label of BDD100K ({reason}); a category and "
+            "poly2d with vertices and types are right"
+        ) from error
     return tuple(borders)
+
+
+def _borders(label: dict[str, Any]) -> list[Border]:
+    """The lines of one label, none of one that does not count."""
+    attributes = label.get("attributes") or {}
+    category = label["category"].removeprefix("lane/")
+    if category == "lane":
+        category = attributes.get("laneTypes") or attributes.get("laneType") or ""
+    elif category not in CATEGORIES:
+        return []
+    direction = attributes.get("laneDirection") or attributes.get("direction")
+    if category == "crosswalk" or direction == "vertical":
+        return []
+    kind = (str(category), str(attributes.get("laneStyle") or attributes.get("style") or ""))
+    lines = _polylines(label.get("poly2d") or [])
+    return [Border(kind, vertices, types) for vertices, types in lines if len(vertices) >= 2]
 
 
 def centre_lines(borders: Sequence[Border]) -> list[Polyline]:
@@ -141,12 +150,10 @@ def _polylines(poly2d: list[Any]) -> list[tuple[Polyline, str]]:
         parts = [([vertex[:2] for vertex in poly2d], "".join(vertex[2] for vertex in poly2d))]
     lines: list[tuple[Polyline, str]] = []
     for vertices, types in parts:
-        points = np.asarray(vertices, np.float32).reshape(-1, 2)
-        if len(types) != len(points) or not set(types) <= {"L", "C"}:
-            raise ValueError(f"types {types!r} for {len(points)} vertices, each L or C")
-        if not np.isfinite(points).all():
-            raise ValueError("a vertex that is not a number")
-        lines.append((points, types))
+        line = points(vertices, 2)
+        if len(types) != len(line) or not set(types) <= {"L", "C"}:
+            raise ValueError(f"types {types!r} for {len(line)} vertices, each L or C")
+        lines.append((line, types))
     return lines
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lane_sad_ros.files import read_text, write_text
 from lane_sad_ros.formats.ends import continued_to
+from lane_sad_ros.formats.points import points
 from lane_sad_ros.lanes import Lanes
 
 IMAGE_SIZE = (1640, 590)
@@ -61,13 +62,13 @@ def read_lanes(path: str | os.PathLike[str]) -> list[Points]:
     lines = read_text(path).split("\n")
     lanes: list[NDArray[np.float32]] = []
     for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
+        words = line.split()
+        if len(words) % 2:
+            raise ValueError(f"{path}:{number}: {len(words)} numbers; u and v come in pairs")
         try:
-            values = np.array(line.split(), dtype=np.float64).astype(np.float32)
+            lanes.append(points(words, 2))
         except ValueError as error:
             raise ValueError(f"{path}:{number}: not numbers `u v u v ...` ({error})") from error
-        if len(values) % 2:
-            raise ValueError(f"{path}:{number}: {len(values)} numbers; u and v come in pairs")
-        lanes.append(values.reshape(-1, 2))
     return lanes
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.files import SourceError, read_json_lines
 from lane_sad_ros.formats import bdd100k, culane, lines, tusimple
 from lane_sad_ros.formats.inputs import dataset_input, kind_of
+from lane_sad_ros.formats.points import points
 from lane_sad_ros.image_files import BadImage, decode_image, image_header, read_bytes
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, Lanes
 from lane_sad_ros.messages.images import bayer_encoding, frame_from_message
@@ -379,10 +380,7 @@ def _scene(record: dict[str, Any], where: str) -> Scene:
         )
         angles = (values["roll"], values["pitch"], values["yaw"])
         pixels, ground = (
-            {
-                SLOTS_6.index(lane["slot"]): np.array(lane[name], np.float32).reshape(-1, axes)
-                for lane in record["lanes"]
-            }
+            {SLOTS_6.index(lane["slot"]): points(lane[name], axes) for lane in record["lanes"]}
             for name, axes in (("pixels", 2), ("ground", 3))
         )
         size = values["width"], values["height"]
@@ -394,7 +392,7 @@ def _scene(record: dict[str, Any], where: str) -> Scene:
             Mounting.from_angles(values["height_m"], *angles),
             _ego_lane(ego, SLOTS_6.index("left_1") in pixels, SLOTS_6.index("right_1") in pixels),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{where}: not a scene ({reason}); see docs/scenes.md") from error
 

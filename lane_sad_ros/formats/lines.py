@@ -22,9 +22,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from lane_sad_ros.files import read_json_lines
+from lane_sad_ros.formats.points import points
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.road.ego import EgoLane
 
@@ -80,12 +79,14 @@ def lanes_of(record: dict[str, Any]) -> tuple[Lanes, tuple[str, ...]]:
                 int(entry["slot"]),
                 bool(entry["exists"]),
                 float(entry["probability"]),
-                np.array(entry["points"], np.float32).reshape(-1, 3),
+                points(entry["points"], 3),
             )
             for entry in record["lanes"]
         )
+        if width < 1 or height < 1:
+            raise ValueError(f"an image of {width}x{height} pixels")
         return Lanes((width, height), lanes), tuple(str(e["name"]) for e in record["lanes"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"not a record of lanes ({reason}); one as `lane_sad detect` writes is needed"

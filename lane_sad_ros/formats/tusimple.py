@@ -115,7 +115,8 @@ def _check(record: Mapping[str, Any], fields: Sequence[str]) -> None:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether it is a number such as pixels and milliseconds are: no nan, not beyond all bounds."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 def is_numbers(value: Any) -> bool:

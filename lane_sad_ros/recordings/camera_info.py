@@ -8,13 +8,12 @@ and maybe rectification_matrix and projection_matrix.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import read_yaml
 from lane_sad_ros.names import INFO_TYPE, camera_info_topic
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.types import MESSAGES, typestore
@@ -28,12 +27,11 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
     Raises CalibrationError that names the file, what is wrong with it and what would be right.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except OSError as error:
         raise CalibrationError(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise CalibrationError(f"{path}: not YAML ({reason})") from error
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
     try:
         camera = CameraModel(
             int(values["image_width"]),
@@ -50,7 +48,7 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
         return MESSAGES.camera_info(camera, header or MESSAGES.header(0, ""), **rectified)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         missing = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CalibrationError(
             f"{path}: not a file of camera_calibration ({missing}); it needs image_width, "

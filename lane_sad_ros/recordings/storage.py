@@ -81,9 +81,12 @@ def storage_files(folder: Path) -> list[Path]:
     if metadata.is_file():
         try:
             told = read_yaml(metadata)["rosbag2_bagfile_information"]["relative_file_paths"]
-            return [folder / PurePath(path).name for path in told]
+            files = [folder / PurePath(path).name for path in list(told)]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{metadata}: not that of a bag ({error!r})") from error
+        if wrong := [file for file in files if ending_of(file) not in STORAGE_ENDINGS]:
+            raise ValueError(f"{metadata}: {wrong[0]} is no file of a recording")
+        return files
     found = [file for file in folder.iterdir() if ending_of(file) in STORAGE_ENDINGS]
     # A recorder that was killed while it packed a file leaves both.
     whole = [file for file in found if file.with_suffix("") not in found]

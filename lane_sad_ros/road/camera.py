@@ -185,6 +185,7 @@ class CameraModel:
         scale = np.array([[across, 0, across / 2 - 0.5], [0, down, down / 2 - 0.5], [0, 0, 1]])
         return dataclasses.replace(self, width=size[0], height=size[1], k=scale @ self.k)
 
+    @np.errstate(all="ignore")  # what a lens of wild coefficients does not image is NaN
     def rays(self, pixels: ArrayLike) -> Points:
         """Directions, N×3 of length 1 in the optical frame, that pixels N×2 (u, v) look along.
 
@@ -200,6 +201,7 @@ class CameraModel:
         directions = np.stack([x, y, np.ones_like(x)], axis=1)
         return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
+    @np.errstate(all="ignore")
     def project(self, points: ArrayLike) -> Points:
         """Points N×3 of the optical frame as pixels N×2 (u, v), also outside the image.
 
