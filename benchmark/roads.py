@@ -3,14 +3,16 @@
 SET is a TuSimple label file, or a file `lanes.json` (docs/datasets.md), by default those of
 `LANE_SAD_DATA` that are kept for validation. A TuSimple set gives the official accuracy, FP and FN.
 A lanes file gives F1 by CULane's official rule: images are scaled to its width of 1640, lines drawn
-30 wide and matched at an IoU of 0.5, and run straight on to the last row. Where the images of a
-lanes file lie in several folders, each folder is a category. A category without true lines gives
+30 wide and matched at an IoU of 0.5, and run straight on to the last row; with `--ends culane`, as
+for the set of `LANE_SAD_DATA`, lanes are what `lane_sad detect culane:` writes. Where the images of
+a lanes file lie in several folders, each folder is a category. A category without true lines gives
 the number of false ones.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import time
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lists.add_argument("--include", nargs="+", type=Path, default=(), help="lists of images")
     lists.add_argument("--exclude", nargs="+", type=Path, default=(), help="lists of images")
     lists.add_argument("--ego-only", action="store_true", help="the ego lane alone is labelled")
-    lists.add_argument("--ends", default="labelled", help='"bottom" continues true lines down')
+    lists.add_argument("--ends", default="labelled", help="see docs/datasets.md (%(default)s)")
     lists.add_argument("--bottom", type=float, default=1.0, help="lines end at this share of rows")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
     options = parser.parse_args(arguments)
@@ -65,10 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bottom=options.bottom,
     )
     try:
-        sets = [
-            PolylineImages(path, labels=labels) if path.name == "lanes.json" else TuSimple(path)
-            for path in options.sets
-        ]
+        sets = [_open(path, labels) for path in options.sets]
         for weights in options.weights:
             detector = LaneDetector.from_weights(weights, device=options.device)
             print(detector.description["weights"], flush=True)
@@ -78,6 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _open(path: Path, labels: Labels) -> PolylineImages | TuSimple:
+    if path.name != "lanes.json":
+        return TuSimple(path)
+    own = dataclasses.replace(labels, ends="culane") if path in SETS else labels
+    return PolylineImages(path, labels=own)
 
 
 def measure(detector: LaneDetector, path: Path, dataset: PolylineImages | TuSimple) -> str:

@@ -125,7 +125,11 @@ def score_polylines(record: Polylines, found: Lanes, labels: Labels) -> culane.C
     size = (width, round(height * width / record.size[0]))
     bottom = record.size[1] * labels.bottom
     truth = [continued_to(lane, bottom) for lane in with_ends(record, labels)]
-    lanes = [continued_to(lane, bottom) for lane in culane_files.official(found)]
+    if labels.ends == "culane":
+        lanes = culane_files.official(found)
+    else:
+        seen = [lane.points[:, :2] for lane in found if len(lane.points) > 1]
+        lanes = [continued_to(lane, bottom) for lane in seen]
     factors = np.divide(size, record.size)
     return culane.score(
         [scaled(lane, factors) for lane in truth],

@@ -64,7 +64,8 @@ INPUT is
 The ending of OUT says what is written:
   a folder             lanes.jsonl and overlays: images for images, overlay.mp4 for a video or bag;
                        for culane:, a .lines.txt beside the place of each image, its lanes run
-                       straight on to the last row, as CULane labels them;
+                       straight on to the last row, as CULane labels them: the ego lane's
+                       two and the next on either side, but for short ones;
                        for bdd100k:, a mask of each image, 0 background, else 1 + lane slot
   .jsonl               lanes, one JSON object for each frame
   .mp4 .mkv .avi       overlays as a video

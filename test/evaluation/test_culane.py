@@ -19,7 +19,7 @@ from lane_sad_ros.evaluation.culane import (
     score,
 )
 from lane_sad_ros.evaluation.parallel import in_parts
-from lane_sad_ros.formats.culane import category_lists, read_lanes, write_lanes
+from lane_sad_ros.formats.culane import category_lists, official, read_lanes, write_lanes
 from lane_sad_ros.lanes import Lane, Lanes
 
 
@@ -233,6 +233,16 @@ def test_written_lanes_run_straight_to_the_last_row_as_culanes_labels_do(tmp_pat
     assert np.array_equal(found[-4:], seen)
     assert found[0] == pytest.approx([260, 590])
     assert np.abs(np.diff(found[:-3, 0]) + np.diff(found[:-3, 1])).max() < 1e-2
+
+
+def test_written_lanes_are_the_four_around_the_ego_lane_that_are_seen_well(tmp_path) -> None:
+    path = tmp_path / "00000.lines.txt"
+    six = [straight(u) for u in (100, 300, 600, 900, 1200, 1500)]
+    write_lanes(path, as_lanes(*six))
+    assert [lane[0, 0] for lane in read_lanes(path)] == [300, 600, 900, 1200]
+    write_lanes(path, as_lanes(straight(300, 5), straight(600, 6)))  # 80 and 100 rows of 590
+    assert [lane[0, 0] for lane in read_lanes(path)] == [600]
+    assert len(official(as_lanes(straight(700)))) == 1  # a layout of one slot
 
 
 def test_a_blank_line_is_a_lane(tmp_path) -> None:

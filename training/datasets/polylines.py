@@ -23,7 +23,7 @@ from .images import (
     scaled,
 )
 
-ENDS = ("labelled", "bottom", "full")
+ENDS = ("labelled", "bottom", "full", "culane")
 
 # A line is continued down by at most this share of its own rows: further is a guess.
 _MOST = 0.5
@@ -42,7 +42,8 @@ class Labels:
     drawn, relative to others; 1 where none names it, the last where several do.
     ego_only: only the ego lane's two lines are labelled; nothing is learnt of other slots.
     ends: where lines end: "labelled"; "bottom": continued straight down to `bottom`, but by no more
-    than half of their own rows; "full": straight ones also up, nearly to where the lanes meet.
+    than half of their own rows; "full": straight ones also up, nearly to where the lanes meet;
+    "culane": as labelled, and lanes are measured as CULane's official writer has them.
     bottom: share of the image's height where the road ends and the car's own bonnet or the image's
     border begins; lines end there.
     """
@@ -134,7 +135,7 @@ def with_ends(record: Polylines, labels: Labels) -> list[Polyline]:
     if labels.bottom < 1:
         lanes = [cut_below(lane, bottom) for lane in lanes]
         lanes = [lane for lane in lanes if len(lane) >= 2]
-    if labels.ends == "labelled":
+    if labels.ends in ("labelled", "culane"):
         return lanes
     meeting = vanishing_row(lanes, height)
     lanes = [
