@@ -15,7 +15,7 @@ from .spec import Colour, Light
 from .textures import noise
 
 _NEAR = 0.3  #: metres in front of the camera where polygons are cut
-_FAR = 25.0  #: metres from where on a lens bends no side of a polygon visibly
+FAR = 25.0  #: metres from where on a lens bends no side of a polygon visibly
 _SHIFT = 4  #: binary digits of a pixel in polygon corners
 
 Points = NDArray[np.float64]
@@ -24,7 +24,7 @@ Drawing = tuple[float, Callable[[], None]]  #: distance in metres, how to draw
 
 def _subdivided(corners: Points) -> Points:
     """A near polygon (N, 3) with each side in four, so that a lens can bend it: (4 N, 3)."""
-    if corners[:, 0].min() > _FAR:
+    if corners[:, 0].min() > FAR:
         return corners
     steps = np.arange(4)[:, None] / 4
     sides = corners[:, None] + (np.roll(corners, -1, axis=0) - corners)[:, None] * steps

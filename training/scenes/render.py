@@ -84,10 +84,11 @@ def render_along(
     canvas = Canvas(np.empty(0, np.uint8), camera, path, light)
     surface = _surface(scene, canvas, ground, image, s0)
     clear = np.exp(-ground.x / np.float32(light.visibility))[..., None]
-    surface = surface * clear + np.array(light.horizon, np.float32) * (1 - clear)
-    image[top:] = (
-        np.where(ground.visible[..., None], surface, image[top:]) if cut > top else surface
-    )
+    air = np.array(light.horizon, np.float32)
+    surface -= air
+    surface *= clear
+    surface += air
+    np.copyto(image[top:], surface, where=ground.visible[..., None])
     canvas.image = cv2.convertScaleAbs(image, alpha=255)
     _objects(scene, canvas, s0)
     developed = canvas.image.astype(np.float32) * np.float32(1 / 255)

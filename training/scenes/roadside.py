@@ -9,7 +9,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from .canvas import Canvas, Drawing, Points
+from .canvas import FAR, Canvas, Drawing, Points
 from .spec import Barrier, Colour, Roadside
 from .textures import SHADE, TREES, trees
 
@@ -80,10 +80,17 @@ def _piece(
     elif barrier.kind == "panels":
         panel = 1.0 if number % 2 else 0.6
     blue, green, red = barrier.colour
+    whole = canvas.pixels(np.concatenate(list(levels.values()))) if a > FAR else None
+    rows = dict(zip(levels, range(0, 2 * len(levels), 2), strict=True))
     for low, high, gain in _BANDS[barrier.kind]:
         gain *= panel
-        quad = np.stack([levels[low][0], levels[high][0], levels[high][1], levels[low][1]])
-        canvas.fill(quad, canvas.tone((blue * gain, green * gain, red * gain), distance, normal))
+        tone = canvas.tone((blue * gain, green * gain, red * gain), distance, normal)
+        if whole is not None and len(whole) == 2 * len(levels):
+            i, j = rows[low], rows[high]
+            canvas.fill_pixels(whole[[i, j, j + 1, i + 1]], tone)
+        else:
+            face = [levels[low][0], levels[high][0], levels[high][1], levels[low][1]]
+            canvas.fill(np.stack(face), tone)
     if barrier.kind.endswith("kerb"):
         back = d - 0.16 * inward
         quad = path.points([a, a, b, b], [d, back, back, d], height)

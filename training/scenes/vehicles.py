@@ -77,7 +77,7 @@ def _draw(canvas: Canvas, vehicle: Vehicle) -> None:
     whole = len(pixels) == len(world)
     if whole and (pixels[:, 0].max() < 0 or pixels[:, 0].min() > camera.width):
         return
-    far = distance * 900 / camera.fx > 90
+    far = distance * 900 / camera.fx > 70
     for part, material, gain, detail in body.faces:
         if far and (detail or material == "tyre") and material not in ("glass", "rear lamp"):
             continue
