@@ -27,7 +27,8 @@ POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("score", "f4"), ("lane
 _LINE = 0.15  # metres: as wide as the painted ones
 _MIDDLE = 0.08  # metres, of the line in the middle of the ego lane
 _AHEAD = 40.0  # metres that it reaches forward
-_TEXT = 0.9  # metres, the height of letters
+_TEXT = 0.6  # metres, the height of letters
+_TEXT_ASIDE = 3.5  # metres from the right border to its middle: the lines stay free
 _TEXT_AHEAD = 8.0  # metres, where the ego lane's figures stand
 _LINE_STRIP, _TEXT_FACING, _ADD, _DELETE = 4, 9, 0, 2  # of visualization_msgs/Marker
 _FLOAT32, _UINT32 = 7, 6  # of sensor_msgs/PointField
@@ -190,7 +191,8 @@ class Messages:
             text.text = "\n".join(ego_words(ego)[:2])
             text.scale.z = _TEXT
             place = text.pose.position
-            place.x, place.y, place.z = _TEXT_AHEAD, ego.middle(np.array(_TEXT_AHEAD)).item(), _TEXT
+            beside = ego.middle(np.array(_TEXT_AHEAD)).item() - ego.width / 2 - _TEXT_ASIDE
+            place.x, place.y, place.z = _TEXT_AHEAD, beside, _TEXT
             self._colour(text, (255, 255, 255), 1.0)
         else:
             middle.action = text.action = _DELETE

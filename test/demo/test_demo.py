@@ -15,12 +15,18 @@ import numpy as np
 import pytest
 
 from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.formats.drives import Scene
+from lane_sad_ros.lanes import SLOTS_6, Lane, Lanes
+from lane_sad_ros.recordings.sources import SourceFrame
+from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
+from lane_sad_ros.road.ground import Mounting
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 from demo import report
 from demo.drive import render_drive
+from lane_sad_ros.ros.playing.collector import Answer
+from lane_sad_ros.ros.playing.session import Sent
 
 ROOT = Path(__file__).parents[2]
 COUNT = 6
@@ -208,6 +214,27 @@ def lanes(*present):
     return Lanes((1280, 720), tuple(by_slot.get(i, Lane(i, False, 0, absent)) for i in range(6)))
 
 
+def figures_of(folder, answers, truth):
+    """The demo's summary of frames that were answered so, each with the same truth."""
+    image = np.zeros((720, 1280, 3), np.uint8)
+    names = [str(index) for index in range(len(answers))]
+    scenes = dict.fromkeys(names, truth)
+    with report.Report(folder, 10, False, scenes) as result:
+        for index, (name, (found, ego)) in enumerate(zip(names, answers, strict=True)):
+            frame = SourceFrame(index * 10**8, name, image)
+            answer = Answer(found, SLOTS_6, received=1.0 + index, ego=ego)
+            result.add(Sent(frame, index * 10**8, 0.0 + index), answer)
+        return result.summary("drive", "step", None, None)
+
+
+def scene(truth, ego=None):
+    camera = CameraModel.from_field_of_view(1280, 720, 1.0)
+    return Scene("0", 0, truth, camera, Mounting.from_angles(1.5), ego or UNSEEN)
+
+
+UNSEEN = EgoLane(False, False, False, *[np.nan] * 4)
+
+
 @pytest.mark.parametrize(
     ("found", "share"),
     [
@@ -218,19 +245,15 @@ def lanes(*present):
     ],
 )
 def test_the_truth_counts_points_within_twenty_pixels(tmp_path, found, share):
-    truth = lanes(straight(2, 300), straight(3, 900))
-    result = report.Report(tmp_path, 10, False, {})
-    result._compare(lanes(*found), truth)
-    assert result._points.share == share
+    truth = scene(lanes(straight(2, 300), straight(3, 900)))
+    figures = figures_of(tmp_path, [(lanes(*found), None)], truth)
+    assert figures["truth_points_found"] == share
 
 
 def test_the_ego_lane_is_compared_where_it_was_seen(tmp_path):
-    result = report.Report(tmp_path, 10, False, {})
     truth = EgoLane(True, True, True, 3.6, 0.2, 0.01, 0.001)
-    unseen = EgoLane(False, False, False, *[np.nan] * 4)
-    for ego in (replace(truth, lateral_offset=0.1), replace(truth, lateral_offset=0.5), unseen):
-        result._compare_ego(ego, truth)
-    result._compare_ego(None, truth)
-    assert result._ego_lanes == 2
-    assert result._ego_errors["lateral_offset"] == pytest.approx([0.1, 0.3])
-    assert result._ego_errors["width"] == [0, 0]
+    egos = [replace(truth, lateral_offset=offset) for offset in (0.1, 0.5)] + [UNSEEN, None]
+    figures = figures_of(tmp_path, [(lanes(), ego) for ego in egos], scene(lanes(), truth))
+    assert figures["ego_lane_answers"] == 2
+    assert figures["ego_lane_errors"]["lateral_offset"] == pytest.approx(0.2)  # of 0.1 and 0.3
+    assert figures["ego_lane_errors"]["width"] == 0

@@ -103,3 +103,7 @@ def test_every_panel_of_foxglove_shows_something_of_the_node(topics: dict[str, s
     for path in plotted:
         topic, _, field = path["value"].partition(".")
         assert field in message_class(topics[topic]).get_fields_and_field_types()
+        # With the header's stamps, or a window that follows, plots of recordings stay empty.
+        assert path["timestampMethod"] == "receiveTime"
+    assert not [name for name, panel in PANELS.items() if "followingViewWidth" in panel]
+    assert all(panel["lichtblickPanelTitle"] for panel in PANELS.values())

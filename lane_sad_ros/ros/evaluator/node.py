@@ -21,6 +21,7 @@ from lane_sad_ros.reports.drive import write_report
 from lane_sad_ros.ros import declare, process
 from lane_sad_ros.ros.evaluator.live import LiveReplay
 from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
+from lane_sad_ros.ros.playing.external import Ros2BagPlay
 from lane_sad_ros.ros.playing.player import Pace
 from lane_sad_ros.ros.playing.session import SessionError
 
@@ -48,6 +49,11 @@ class LaneEvaluatorNode(Node):
             raise ParameterError(
                 f"parameter player: {self._settings.player} plays in real time only; set pace to "
                 "real_time"
+            )
+        if self._settings.player == "ros2_bag" and not Ros2BagPlay.installed():
+            raise ParameterError(
+                "parameter player: ros2_bag needs ros2 bag (apt install ros-$ROS_DISTRO-ros2bag "
+                "ros-$ROS_DISTRO-rosbag2-transport); own plays the bag without"
             )
         if self._settings.exit_with_parent:
             process.end_with_parent(self, stop)

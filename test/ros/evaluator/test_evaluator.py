@@ -38,6 +38,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.road.model import RoadModel
 from lane_sad_ros.ros.evaluator.node import LaneEvaluatorNode
 from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
+from lane_sad_ros.ros.playing.external import Ros2BagPlay
 
 ROOT = Path(__file__).parents[3]
 IMAGES = "/camera/image"
@@ -429,6 +430,11 @@ def test_signals_end_it_in_order_with_what_was_measured(detector, client, tmp_pa
     [
         ([], "parameter bag: name the bag"),
         (["-p", "bag:=a.mcap", "-p", "player:=external"], "plays in real time only"),
+        pytest.param(
+            ["-p", "bag:=a.mcap", "-p", "pace:=real_time", "-p", "player:=ros2_bag"],
+            "parameter player: ros2_bag needs ros2 bag",
+            marks=pytest.mark.skipif(Ros2BagPlay.installed(), reason="ros2 bag is there"),
+        ),
         (["-p", "bag:=a.mcap", "-p", "pace:=slow"], "pace: must be one of step, real_time"),
         (["-p", "bag:=a.mcap", "-p", "detector:=lane_detector"], "full name of a node"),
         (["--", "a.mcap"], "unknown argument a.mcap"),
