@@ -85,7 +85,7 @@ def merit(figures: Mapping[str, Mapping[str, float]]) -> float | None:
 def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
     results = []
     images = [image for image, _ in dataset.records]
-    for (_, record), detection in zip(dataset.records, _detections(detector, images), strict=True):
+    for (_, record), detection in zip(dataset.records, detections(detector, images), strict=True):
         name, rows = record["raw_file"], record["h_samples"]
         prediction = tusimple_files.to_record(detection.lanes, name, rows, run_time_ms=1)
         results.append(tusimple.score(record, prediction))
@@ -101,7 +101,7 @@ def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
         )
     counts = culane.Counts(0, 0, 0)
     images = [dataset.root / item.image for item in dataset.items]
-    for item, detection in zip(dataset.items, _detections(detector, images), strict=True):
+    for item, detection in zip(dataset.items, detections(detector, images), strict=True):
         counts += culane.score(dataset.true_lanes(item), culane_files.official(detection.lanes))
     return counts.as_dict()
 
@@ -110,7 +110,7 @@ def _polylines(detector: LaneDetector, dataset: PolylineImages) -> dict[str, flo
     """CULane's rule on images scaled to the width of CULane's, lines running to one bottom row."""
     counts = culane.Counts(0, 0, 0)
     images = [dataset.root / record.image for record in dataset.records]
-    for record, detection in zip(dataset.records, _detections(detector, images), strict=True):
+    for record, detection in zip(dataset.records, detections(detector, images), strict=True):
         counts += score_polylines(record, detection.lanes, dataset.labels)
     return counts.as_dict()
 
@@ -142,7 +142,7 @@ def _bdd100k(detector: LaneDetector, dataset: BDD100K) -> dict[str, float]:
     results = []
     images = [item.image for item in dataset.items]
     for item, detection in zip(
-        dataset.items, _detections(detector, images, segmentation=True), strict=True
+        dataset.items, detections(detector, images, segmentation=True), strict=True
     ):
         assert detection.segmentation is not None
         size = detection.lanes.image_size
@@ -153,14 +153,14 @@ def _bdd100k(detector: LaneDetector, dataset: BDD100K) -> dict[str, float]:
 
 
 def _negatives(detector: LaneDetector, dataset: Negatives) -> dict[str, float]:
-    lanes = [len(found.lanes.present) for found in _detections(detector, dataset.images)]
+    lanes = [len(found.lanes.present) for found in detections(detector, dataset.images)]
     return {
         "false_images": float(np.mean([count > 0 for count in lanes])),
         "false_lanes": float(np.mean(lanes)),
     }
 
 
-def _detections(
+def detections(
     detector: LaneDetector, images: Sequence[Path], **options: Any
 ) -> Iterator[Detection]:
     """What is found in each image, in order; files are read while the network is busy."""

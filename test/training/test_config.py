@@ -1,7 +1,9 @@
 """Training configurations: YAML, inheritance, overrides, and the rows of the paper's tables."""
 
 import itertools
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -118,6 +120,27 @@ def test_there_is_a_configuration_for_each_row_of_the_papers_tables() -> None:
         assert (objective.background, objective.iou) == (0.4, 0.1)
         assert objective.existence == (0.0 if dataset == "bdd100k" else 0.1)
         assert (config.steps, config.batch, config.optimizer.kind) == (60000, 12, "sgd")
+
+
+def test_the_documented_deviations_are_those_of_the_files() -> None:
+    """The column "here" of the table in docs/training.md: one value, or one for each data set."""
+    page = (CONFIGS.parents[1] / "docs" / "training.md").read_text()
+    text = page.partition("What the files say beside the paper")[2].partition("Lanes are")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", text, re.MULTILINE)
+    assert len(rows) > 20
+    for dataset, number in (("tusimple", 0), ("culane", 1), ("bdd100k", 2)):
+        for network in ("enet_sad", "r18_sad", "r34_sad"):
+            values: Any = plain(read_config(CONFIGS / f"{dataset}_{network}.yaml"))
+            for key, cell in rows:
+                told = re.findall(r"`(.+?)`", cell)
+                assert len(told) in (1, 3), key
+                value = values
+                for name in key.split("."):
+                    value = value[name]
+                assert value == yaml.safe_load(told[number if len(told) == 3 else 0]), key
+    named = {key for key, _ in rows}
+    differing = {"optimizer.clip", "average", "augmentation.colour", "augmentation.scale", "steps"}
+    assert differing | {"batch", "input_size", "lane_width", "crop"} <= named
 
 
 def test_every_shipped_configuration_reads() -> None:

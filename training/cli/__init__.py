@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import ablation, adapt, data, fit, pack, plots, pseudo_label, reliability, synthesize
+from . import ablation, adapt, data, fit, pack, plots, pseudo_label, reliability, synthesize, test
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +34,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     description = "Train lane networks, and make and look at what they are trained on."
     parser = argparse.ArgumentParser(prog="python -m training", description=description)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (fit, synthesize, data, pack, pseudo_label, adapt, reliability, ablation, plots):
+    for command in (
+        fit, test, synthesize, data, pack, pseudo_label, adapt, reliability, ablation, plots,
+    ):  # fmt: skip
         command.add_parser(commands)
     options, rest = parser.parse_known_args(arguments)
     # argparse takes words of any number in one place only; overrides may stand behind options too.
