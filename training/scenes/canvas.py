@@ -221,7 +221,7 @@ class Canvas:
         grid = np.array([[0, high], [wide, high], [wide, 0], [0, 0]], np.float32)
         place = cv2.getPerspectiveTransform((corners - (u0, v0)).astype(np.float32), grid)
         size = (int(u1 - u0), int(v1 - v0))
-        flags = cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         shown = cv2.warpPerspective(
             picture, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
