@@ -31,6 +31,8 @@ from lane_sad_ros.arguments import positive
 from lane_sad_ros.cli.common import silence_libraries
 from lane_sad_ros.formats import bdd100k, culane, lines, tusimple
 from lane_sad_ros.formats.drives import encoded, read_scenes
+from lane_sad_ros.formats.labelme import read_annotation
+from lane_sad_ros.formats.polylines import read_polylines
 from lane_sad_ros.image_files import decode_image, image_header
 from lane_sad_ros.messages.images import ENCODINGS, frame_from_message
 from lane_sad_ros.recordings import bags, writing
@@ -178,6 +180,8 @@ def readers(folder: Path, makes_bags: bool = True) -> dict[str, Case]:
         "CULane": file("a.lines.txt", culane.read_lanes, [b"1.5 2 3 4e2\n\n-1 590.25 7 8\n"]),
         "CULane list": file("l.txt", lambda p: list(culane.image_names(p)), [b"/a/1.jpg 1 1\n"]),
         "BDD100K": tree("b.json", _read_bdd100k, _BDD100K),
+        "lanes.json": tree("lanes.json", read_polylines, _POLYLINES),
+        "labelme": tree("labelme.json", read_annotation, _LABELME),
         "lanes.jsonl": tree("lanes.jsonl", lines.read_lanes, _LANES),
         "scenes.jsonl": tree("scenes.jsonl", lambda p: read_scenes(p.parent), _SCENE),
         "calibration": tree("c.yaml", read_camera_info, _CALIBRATION, True),
@@ -353,6 +357,14 @@ _BDD100K = [
     },
     {"name": "b", "frames": [{"objects": [{"category": "car"}]}]},
 ]
+_POLYLINES = {"image": "a.jpg", "width": 64, "height": 48, "lanes": [[[1, 2], [3, 4]]], "x": 1}
+_LABELME = {
+    "imagePath": "a.jpg",
+    "imageWidth": 64,
+    "imageHeight": 48,
+    "flags": {"checked": True},
+    "shapes": [{"label": "lane", "shape_type": "linestrip", "points": [[1, 2.5], [3, 4]]}],
+}
 _LANES = {
     "frame": "a.jpg",
     "stamp": 0.5,

@@ -90,9 +90,8 @@ def borders_of(frame: dict[str, Any], where: str) -> tuple[Border, ...]:
         for number, label in enumerate(labels):  # noqa: B007 (told where it ends)
             borders += _borders(label)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
-            f"{where}, label {number}: not a lane label of BDD100K ({reason}); a category and "
+            f"{where}, label {number}: not a lane label of BDD100K ({error}); a category and "
             "poly2d with vertices and types are right"
         ) from error
     return tuple(borders)

@@ -6,18 +6,16 @@ The flag CHECKED of the image says that a person has looked at it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.files import write_json
-from lane_sad_ros.formats.polylines import Polylines
+from lane_sad_ros.files import parse_json, read_text, write_json
+from lane_sad_ros.formats.polylines import Polylines, lane_of
 
 CHECKED = "checked"
 _LANE = "lane"
@@ -70,15 +68,15 @@ def read_annotation(path: str | os.PathLike[str]) -> Annotation:
 
     Raises ValueError that names the file and what is wrong with it.
     """
+    record = parse_json(read_text(path), str(path), "a labelme file is right")
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         size = int(record["imageWidth"]), int(record["imageHeight"])
         lanes = tuple(_lane(shape) for shape in record["shapes"])
         flags = record.get("flags") or {}
         return Annotation(
             Polylines(str(record["imagePath"]), size, lanes), bool(flags.get(CHECKED, False))
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: not a labelme file of lanes ({reason})") from error
 
@@ -86,7 +84,4 @@ def read_annotation(path: str | os.PathLike[str]) -> Annotation:
 def _lane(shape: dict[str, Any]) -> NDArray[np.float32]:
     if shape["shape_type"] not in ("linestrip", "line"):
         raise ValueError(f"a {shape['shape_type']}; a lane is a linestrip")
-    lane = np.array(shape["points"], np.float32)
-    if lane.ndim != 2 or lane.shape[1] != 2 or len(lane) < 2 or not np.isfinite(lane).all():
-        raise ValueError("a line without two points [u, v]")
-    return lane
+    return lane_of(shape["points"])

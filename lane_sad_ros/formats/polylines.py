@@ -8,6 +8,7 @@ with points in pixels of the image, which lies below the file's folder. Further 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import read_json_lines
+from lane_sad_ros.formats.points import points
 
 FIELDS = ("image", "width", "height", "lanes")
 
@@ -62,14 +64,13 @@ def _polylines(record: dict[str, Any], line: int) -> Polylines:
     if not isinstance(lanes, list):
         raise ValueError("lanes must be a list of lists of points [u, v]")
     fields = {name: str(value) for name, value in record.items() if name not in FIELDS}
-    return Polylines(image, sides, tuple(_lane(lane) for lane in lanes), fields, line)
+    return Polylines(image, sides, tuple(lane_of(lane) for lane in lanes), fields, line)
 
 
-def _lane(points: Any) -> NDArray[np.float32]:
-    try:
-        lane = np.array(points, np.float32)
-    except (TypeError, ValueError):
-        lane = np.empty(0, np.float32)
-    if lane.ndim != 2 or lane.shape[1] != 2 or len(lane) < 2 or not np.isfinite(lane).all():
-        raise ValueError("a lane must be a list of at least two points [u, v]")
-    return lane
+def lane_of(values: Any) -> NDArray[np.float32]:
+    """A lane N×2 of a list of at least two points [u, v]. Raises ValueError for anything else."""
+    with suppress(TypeError, ValueError, OverflowError):
+        lane = points(values, 2)
+        if np.shape(values) == lane.shape and len(lane) >= 2:
+            return lane
+    raise ValueError("a lane must be a list of at least two points [u, v]")

@@ -51,5 +51,5 @@ def test_other_shapes_are_refused_in_words(tmp_path: Path, change: dict, words: 
     with pytest.raises(ValueError, match=rf"a\.json: .*{words}"):
         read_annotation(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(ValueError, match=r"a\.json: not a labelme file"):
+    with pytest.raises(ValueError, match=r"a\.json: not JSON .*a labelme file"):
         read_annotation(tmp_path / "a.json")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import read_text
 from lane_sad_ros.formats.culane import read_lanes
 
 from .images import (
@@ -153,7 +154,7 @@ def _read_list(path: Path) -> tuple[list[tuple[int, str, str | None]], int | Non
         raise FileNotFoundError(f"{path}: no such list; CULane's are list/train_gt.txt and so on")
     entries: list[tuple[int, str, str | None]] = []
     empty = flagged = 0
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if not words:
             continue

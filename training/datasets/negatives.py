@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from lane_sad_ros.files import parse_json, read_text
 from lane_sad_ros.image_files import IMAGE_SUFFIXES, is_image_name
 
 from .images import (
@@ -60,11 +60,9 @@ class Negatives:
 
 def _names(path: Path) -> list[tuple[int, str]]:
     """(line, or place in a JSON list, from 1; path) of each image that a list names."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
-    except ValueError as error:
-        raise ValueError(f"{path}: not a text or JSON file ({error})") from error
+    text, right = read_text(path), "a list of image paths is right"
+    is_json = path.suffix == ".json"
+    names = parse_json(text, str(path), right) if is_json else text.splitlines()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{path}: not a list of image paths; a JSON list of strings is right")
     numbered = [(n, name.strip()) for n, name in enumerate(names, start=1) if name.strip()]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lane_sad_ros.files import read_text
 from lane_sad_ros.formats.ends import continued_to, cut_below, vanishing_row
 from lane_sad_ros.formats.polylines import Polylines, read_polylines
 
@@ -177,7 +178,7 @@ def read_list(path: Path) -> list[tuple[str, str, float]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list of images")
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.partition("#")[0].split()
         if not words:
             continue

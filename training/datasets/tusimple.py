@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lane_sad_ros.files import read_text
 from lane_sad_ros.formats.tusimple import lanes_of, read_records
 
 from .images import (
@@ -86,6 +87,6 @@ class TuSimple:
 
 def _place(file: Path, index: int) -> str:
     """Where in a label file a record is."""
-    lines = file.read_text(encoding="utf-8").split("\n")
+    lines = read_text(file).split("\n")
     numbers = [number for number, line in enumerate(lines, start=1) if line.strip()]
     return f"{file}:{numbers[index]}"
