@@ -1,0 +1,32 @@
+#!/bin/sh
+# All that only a machine with a GPU can tell, in at most eight minutes: tests, parity with the CPU,
+# latency and throughput by batch and engine, a profile. Writes to the folder OUT (default
+# build/gpu). Without a GPU it goes as far as a CPU can, to try the script itself.
+#   benchmark/gpu.sh [OUT]
+set -u
+out=${1:-build/gpu}
+mkdir -p "$out"
+python=${PYTHON:-python3}
+failed=0
+step() { # NAME SECONDS COMMAND...
+    name=$1 limit=$2
+    shift 2
+    echo "== $name"
+    timeout "$limit" "$@" >"$out/$name.log" 2>&1 || { failed=1; echo "failed, see $out/$name.log"; }
+    tail -n 12 "$out/$name.log"
+}
+
+device=cuda batches="--batch 1 --batch 8 --batch 32" repeats=100
+engines="--engine eager --engine cudagraph --engine cudagraph-bf16"
+if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+    echo "no CUDA device: the CPU stands in, figures mean nothing"
+    device=cpu batches="--batch 1 --batch 2" repeats=3 engines="--engine eager"
+fi
+step tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu test
+# shellcheck disable=SC2086  # several options each
+step speed 180 "$python" -m lane_sad_ros benchmark --device "$device" $engines $batches \
+    --repeats "$repeats" --json "$out/speed.json" --plot "$out/speed.png"
+step lanes 90 "$python" -m benchmark.same_lanes --device "$device" $engines \
+    lane_sad_ros/detection/engines/road.jpg --json "$out/lanes.json"
+step profile 90 "$python" -m benchmark.profile_stages --device "$device" --json "$out/profile.json"
+exit $failed
