@@ -98,7 +98,7 @@ def run_folder(folder: Path, weights: Path, start: int, weight: float) -> Path:
     (folder / "weights.safetensors").write_bytes(weights.read_bytes())
     settings = {"distillation": {"start": start, "weight": weight}}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    history = History(folder, 0)
+    history = History(folder, 0, 0)
     for step in range(1, 6):
         history.add(step, {"loss/task": 1 / step, "val/accuracy": 0.5 + step / 20})
     history.close()
