@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,30 +120,22 @@ class Rig:
         until(found, f"lanes of camera {camera or 'image'}")
         return time.monotonic() - began
 
-    def drive(
-        self,
-        pixels: Pixels,
-        seconds: float,
-        rate: float,
-        cameras: Sequence[str] = ("",),
-        spoilt: str | None = None,
-    ) -> list[float]:
-        """Sends images at a rate; the seconds until lanes came, of those that were answered.
+    def heard(self, sent: Mapping[str, int]) -> bool:
+        """Whether the lanes of these images, stamps by camera, have come."""
+        return all(
+            any(stamp == answer for _, answer in self.answers[name]) for name, stamp in sent.items()
+        )
 
-        spoilt: another camera, whose images have negative stamps.
-        """
-        before = {name: len(self.answers[name]) for name in cameras}
+    def drive(self, pixels: Pixels, seconds: float, rate: float) -> list[float]:
+        """Sends images at a rate; the seconds until lanes came, of those that were answered."""
+        before = len(self.answers[""])
         began = time.monotonic()
         for index in range(round(seconds * rate)):
-            if spoilt is not None:
-                self.send(pixels, spoilt, stamp_ns=-(10**9))
-            for name in cameras:
-                self.send(pixels, name)
+            self.send(pixels)
             time.sleep(max(0.0, began + (index + 1) / rate - time.monotonic()))
         time.sleep(1.0)
         offset = time.time_ns() * 1e-9 - time.monotonic()
-        heard = [answer for name in cameras for answer in self.answers[name][before[name] :]]
-        return [at + offset - stamp * 1e-9 for at, stamp in heard]
+        return [at + offset - stamp * 1e-9 for at, stamp in self.answers[""][before:]]
 
     def status(self, ending: str) -> DiagnosticStatus | None:
         """The newest diagnostics whose name ends so."""

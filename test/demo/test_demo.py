@@ -22,7 +22,7 @@ from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.road.ground import Mounting
 
-pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+pytest.importorskip("rclpy", exc_type=ImportError)
 from demo import report
 from demo.drive import render_drive
 from lane_sad_ros.ros.playing.collector import Answer

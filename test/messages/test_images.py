@@ -291,7 +291,7 @@ def test_a_broken_cv_bridge_is_a_bad_image_not_a_crash(source, words, cv_bridge_
 
 
 def test_cv_bridge_is_asked_for_encodings_that_are_not_known():
-    cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed")
+    cv_bridge = pytest.importorskip("cv_bridge", exc_type=ImportError)
     values = np.zeros((HEIGHT, WIDTH, 2), np.uint8)
     message = packed(values, "nv24")
     try:

@@ -24,10 +24,8 @@ import yaml
 from lane_sad_ros.recordings import writing
 from lane_sad_ros.recordings.types import MESSAGES
 
-pytest.importorskip(
-    "launch_ros", reason="launch_ros is not installed (the ROS 2 wheels do not have it)"
-)
-pytest.importorskip("ros2launch", reason="ros2launch is not installed")
+pytest.importorskip("launch_ros", exc_type=ImportError)
+pytest.importorskip("ros2launch", exc_type=ImportError)
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = yaml.safe_load((ROOT / "config" / "detector.yaml").read_text())["/**"]["ros__parameters"]

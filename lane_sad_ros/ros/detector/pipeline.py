@@ -22,7 +22,7 @@ from lane_sad_ros.ros.detector.transforms import Transforms
 _PATIENCE = 0.5  # of stale_after for one step of the work
 _REMEDY = (
     "If that does not end, the node cannot go on by itself: deactivate, clean up, configure and "
-    "activate it, or start it anew (respawn:=true of detect.launch.py does)"
+    "activate it, or end it (with respawn:=true detect.launch.py starts it anew)"
 )
 
 

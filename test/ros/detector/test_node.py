@@ -153,7 +153,7 @@ def test_compressed_images_follow_the_remapping_of_the_raw_topic(start_node, cli
     camera.publish(CompressedImage(format="jpeg", data=array.array("B", jpeg[: len(jpeg) // 2])))
     status = client.wait_for_status(lambda s: s.count("bad: corrupt_data"), "a corrupt JPEG")
     assert status.level == "WARN"
-    assert "end-of-image" in status.message
+    assert "lacks its end" in status.message
     assert client.ask(camera, whole, topic).image_width == 128
 
 
@@ -265,7 +265,8 @@ def test_configuring_without_weights_says_why_and_can_be_repaired(
     assert client.set("weights", str(copy)).successful
     assert client.change_state("configure")
     assert client.change_state("activate")
-    status = client.wait_for_status(lambda s: s.level == "OK", "no error", ": detector")
+    status = client.wait_for_status(lambda s: "weights" in s.values, "the weights", ": detector")
+    assert status.level == "OK"
     assert status.values["weights"] == str(copy)
     topic = client.lanes()
     camera = client.publisher(Image, "/image")
@@ -394,7 +395,9 @@ def test_under_load_the_newest_frame_wins_and_drops_are_counted(start_node, clie
     )
     assert status.count("received") == 60
     assert status.count("dropped") > 0
-    assert status.level == "OK"
+    most = status.count("dropped") > 30
+    assert ("frames dropped lately" in status.message) is most
+    assert status.level == ("WARN" if most else "OK")
     stamps = [message.header.stamp.sec for message in client.received[topic]]
     assert stamps == sorted(stamps)
     assert len(stamps) == status.count("processed")
