@@ -43,6 +43,8 @@ from .plots import mapping_name, plot_differences, plot_starts, start_of
 CONFIG = Path(__file__).parent / "configs" / "ablation.yaml"
 CONTROL = "none"
 _RESULT = "result.json"
+# Student's t at 97.5 % for 2, 3 ... 11 pairs; what more would have is a little less.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ VARIANTS = (
     Variant("late", "SAD as in the configuration"),
     Variant("early", "start at a quarter of that", start=0.25),
     Variant("strong", "γ ten times as large", {"weight": 1.0}),
+    Variant("strong_early", "both of these", {"weight": 1.0}, start=0.25),
     Variant("low", "path E1→E2 alone", paths=((1, 2),)),
     Variant("backward", "paths E4→E3, E3→E2", paths=((4, 3), (3, 2))),
     Variant(
@@ -249,7 +252,8 @@ def summary(output: Path, config: Config, seeds: Sequence[int]) -> dict[str, Any
     "variants" has for each its "description", "distillation" settings and "runs", by seed the
     figures of each validation set, and in "statistics" for each "SET/FIGURE" of its runs the
     "mean", the standard deviation "sd" over the seeds and, as "difference" and "error", mean and
-    standard error of the difference to the run of the same seed without distillation.
+    standard error of the difference to the run of the same seed without distillation, and as
+    "interval" half of its 95 % interval (Student's t).
     """
     variants: dict[str, Any] = {}
     for variant in VARIANTS:
@@ -302,11 +306,13 @@ def statistics(
             if key in run and key in control.get(seed, ())
         ]
         spread = _deviation(pairs)
+        error = None if spread is None else spread / len(pairs) ** 0.5
         result[key] = {
             "mean": float(np.mean(values)),
             "sd": _deviation(values),
             "difference": float(np.mean(pairs)) if pairs else None,
-            "error": None if spread is None else spread / len(pairs) ** 0.5,
+            "error": error,
+            "interval": None if error is None else error * _STUDENT[min(len(pairs), 11) - 2],
         }
     return result
 
@@ -331,10 +337,10 @@ def tables(found: Mapping[str, Any], sources: Sequence[Source]) -> str:
             + [_cell(values, "mean", "sd") for values in cells]
         )
         if name != CONTROL:
-            differences.append([title, *(_cell(v, "difference", "error", "+") for v in cells)])
+            differences.append([title, *(_cell(v, "difference", "interval", "+") for v in cells)])
     return (
         f"Percent, mean ± standard deviation over the runs:\n\n{_table(figures)}\n"
-        "Difference to the runs of the same seeds without SAD, mean ± its standard error:\n\n"
+        "Difference to the runs of the same seeds without SAD, mean ± half its 95 % interval:\n\n"
         f"{_table(differences)}\n"
         f"Attention on {sources[0].name}, means over the runs: how far the maps of the paths of "
         "**late** are apart; how much of a map lies on lanes, 1 being chance; and, while training, "

@@ -174,6 +174,7 @@ def test_variants_are_what_they_are_called() -> None:
         "late": {},
         "early": {"start": shared.steps // 6},
         "strong": {"weight": 1.0},
+        "strong_early": {"weight": 1.0, "start": shared.steps // 6},
         "low": {"paths": ((e1, e2),)},
         "backward": {"paths": ((e4, e3), (e3, e2))},
         "forward": {
@@ -196,11 +197,15 @@ def test_statistics_are_of_pairs() -> None:
     # Seeds 1 and 2 have both runs: differences 0.1 and 0.2.
     assert found["difference"] == pytest.approx(0.15)
     assert found["error"] == pytest.approx(math.sqrt(0.005) / math.sqrt(2))
+    # Of Student's t with one degree of freedom.
+    assert found["interval"] == pytest.approx(12.706 * 0.05, rel=1e-4)
 
 
 def test_one_run_has_no_spread() -> None:
     found = statistics({"1": {"a": 0.5}}, {"1": {"a": 0.25}})["a"]
-    assert found == {"mean": 0.5, "sd": None, "difference": 0.25, "error": None}
+    assert found == {
+        "mean": 0.5, "sd": None, "difference": 0.25, "error": None, "interval": None,
+    }  # fmt: skip
 
 
 def made_up(**runs: list[float]) -> dict[str, Any]:
@@ -240,7 +245,7 @@ def test_tables_show_percent_and_say_what_is_missing() -> None:
             lines[name].append([c.strip() for c in line.replace(r"\|", "").split("|")[2:-1]])
     assert lines == {
         "none": [["2", "60.00 ± 14.14"]],
-        "late": [["2", "62.50 ± 14.85"], ["+2.50 ± 0.50"]],
+        "late": [["2", "62.50 ± 14.85"], ["+2.50 ± 6.35"]],
         "low": [["1 of 2, others missing", "40.00"], ["-10.00"]],
         "backward": [["missing", "missing"], ["missing"]],
     }
@@ -285,3 +290,14 @@ def test_soft_figures_are_of_the_network_as_it_is(config: Config, finished: Path
     lanes = (classes > 0).float().reshape(3, 4, 8, 8, 8).amax(dim=(2, 4))
     share = (maps["encoder4"] * lanes).sum(dim=(1, 2)) / lanes.mean(dim=(1, 2))
     assert found["lanes/encoder4"] == pytest.approx(share.mean().item(), rel=1e-3)
+
+
+def test_the_full_experiment_is_of_full_size() -> None:
+    config = read_config(CONFIG.with_name("ablation_full.yaml"))
+    assert (config.arch, config.input_size, config.initial) == ("enet_sad", (512, 224), None)
+    assert config.steps >= 20_000
+    assert config.batch == 16
+    starts = {v.name: v.of(config, 1).distillation.start for v in VARIANTS}
+    assert (starts["late"], starts["strong_early"]) == (13333, 3333)
+    real = {"label_data_0313_val", "label_data_0601_val", "culane_val", "ceymo_lines"}
+    assert real <= {source.name for source in config.validation}

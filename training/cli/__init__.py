@@ -8,7 +8,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import ablation, adapt, data, fit, pack, plots, pseudo_label, reliability, synthesize, test
+from . import (
+    ablation,
+    adapt,
+    data,
+    fit,
+    leg,
+    pack,
+    plots,
+    pseudo_label,
+    reliability,
+    synthesize,
+    test,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +47,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training", description=description)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (
-        fit, test, synthesize, data, pack, pseudo_label, adapt, reliability, ablation, plots,
+        fit, leg, test, synthesize, data, pack, pseudo_label, adapt, reliability, ablation, plots,
     ):  # fmt: skip
         command.add_parser(commands)
     options, rest = parser.parse_known_args(arguments)

@@ -1,0 +1,50 @@
+"""`python -m training leg`: one leg of a run on a borrowed machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lane_sad_ros.arguments import duration
+
+from ..clock import Clock
+from ..config import read_config
+from ..legs import MANIFEST, export_leg, import_leg
+from .fit import add_overrides
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to a parser's `commands`."""
+    parser = commands.add_parser(
+        "leg",
+        help="train for some minutes on a borrowed machine",
+        description="Goes on from the leg in FOLDER, if there is one, trains until the time is "
+        "nearly up, validates, and leaves in FOLDER what the next leg needs, weights and history "
+        "included, in files of at most 16 MiB, and the learning curves as curves.png.",
+    )
+    parser.add_argument("config", type=Path, help="YAML file, see training/configs")
+    parser.add_argument("folder", type=Path, help="folder that legs are handed on in")
+    add_overrides(parser)
+    parser.add_argument(
+        "--for", dest="seconds", type=duration, default=540.0, metavar="TIME", help="default: 9m"
+    )
+    parser.add_argument(
+        "--run", dest="output", type=Path, help="folder of the run on this machine (FOLDER/run)"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    clock = Clock(options.seconds)  # before PyTorch is imported, which takes part of the time
+    from ..fit import fit
+    from ..history import read_history
+    from ..plots import plot_starts, start_of
+
+    run = options.output or options.folder / "run"
+    if (options.folder / MANIFEST).exists() and not (run / "config.yaml").exists():
+        import_leg(options.folder, run)
+    fit(read_config(options.config, options.overrides), run, clock=clock)
+    files = export_leg(run, options.folder)
+    plot_starts({start_of(run): [read_history(run)]}, options.folder / "curves.png")
+    print(f"{options.folder}: {files} files for the next leg, curves.png")
