@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
+from pathlib import Path
+
+
+def process_seconds() -> float:
+    """How long this process has run, its imports included; 0 where the system does not say."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, ValueError, AttributeError):
+        return 0.0
 
 
 class TimeUp(Exception):
@@ -16,9 +28,11 @@ class Clock:
     ending: what validating takes, seconds; as long as nobody knows, a tenth of the leg.
     """
 
-    def __init__(self, seconds: float) -> None:
-        """Of a leg of so many seconds from now on; a twentieth of it, at most 5 s, is kept free."""
-        self._end = time.monotonic() + seconds - min(5.0, seconds / 20)
+    def __init__(self, seconds: float, gone: float = 0.0) -> None:
+        """Of a leg of so many seconds, some of which are gone; a twentieth, at most 5 s, is kept
+        free.
+        """
+        self._end = time.monotonic() - gone + seconds - min(5.0, seconds / 20)
         self.ending = seconds / 10
         self._steps: deque[float] = deque(maxlen=20)
         self._began: float | None = None

@@ -23,7 +23,7 @@ import training.legs
 from lane_sad_ros.arguments import duration
 from lane_sad_ros.network.weights import load, load_network, read_metadata, save_network
 from training.cli import main
-from training.clock import Clock
+from training.clock import Clock, process_seconds
 from training.config import Config, Source, plain, read_config
 from training.datasets.synthetic import write_scenes
 from training.distillation import Distillation
@@ -369,6 +369,12 @@ def test_leg_travels_in_small_files(
     with pytest.raises(ValueError, match=r"last.pt.01: damaged; copy the leg again"):
         import_leg(leg, tmp_path / "fourth")
     assert not (tmp_path / "fourth").exists()
+
+
+def test_what_a_process_took_to_begin_is_part_of_the_leg() -> None:
+    assert 0 < process_seconds() < 24 * 3600
+    assert Clock(100).step_fits()
+    assert not Clock(100, gone=99).step_fits()
 
 
 @pytest.mark.parametrize(

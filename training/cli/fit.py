@@ -8,7 +8,7 @@ from typing import Any
 
 from lane_sad_ros.arguments import duration
 
-from ..clock import Clock
+from ..clock import Clock, process_seconds
 from ..config import keys, read_config
 from ..legs import export_leg, import_leg
 
@@ -70,7 +70,7 @@ def _key_table() -> str:
 def _run(options: argparse.Namespace) -> None:
     from ..fit import fit
 
-    clock = None if options.seconds is None else Clock(options.seconds)
+    clock = None if options.seconds is None else Clock(options.seconds, process_seconds())
     config = read_config(options.config, options.overrides)
     if options.import_leg is not None:
         import_leg(options.import_leg, options.output)

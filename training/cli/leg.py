@@ -8,7 +8,7 @@ from typing import Any
 
 from lane_sad_ros.arguments import duration
 
-from ..clock import Clock
+from ..clock import Clock, process_seconds
 from ..config import read_config
 from ..legs import MANIFEST, export_leg, import_leg
 from .fit import add_overrides
@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    clock = Clock(options.seconds)  # before PyTorch is imported, which takes part of the time
+    clock = Clock(options.seconds, process_seconds())
     from ..fit import fit
     from ..history import read_history
     from ..plots import plot_starts, start_of
