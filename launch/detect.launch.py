@@ -172,7 +172,7 @@ def _detector(given: Given, environment: dict[str, str]) -> LifecycleNode:
     prefixes = prefixes or [""]
     topics = {
         "image": given["image"],
-        "image/compressed": f"{given['image']}/compressed",
+        "image/compressed": f"{given['image'].removesuffix('/compressed')}/compressed",
         "camera_info": given["camera_info"],
     }
     remappings = [

@@ -139,6 +139,13 @@ def test_topics_namespace_and_log_level(launch: Callable[..., Arguments]) -> Non
     assert got["log_level"] == ["car.lane_detector:=info"]
 
 
+def test_a_topic_that_is_compressed_already_is_not_made_so_twice(
+    launch: Callable[..., Arguments],
+) -> None:
+    got = launch("image:=/cam/compressed", "image_transport:=compressed")
+    assert "image/compressed:=/cam/compressed" in got["remappings"]
+
+
 def test_cameras_have_topics_of_their_own(launch: Callable[..., Arguments]) -> None:
     got = launch("cameras:=[front, rear]", "image:=image_raw")
     assert got["parameters"]["cameras"] == ("front", "rear")
