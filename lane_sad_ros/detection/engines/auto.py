@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 from lane_sad_ros.detection.agreement import Agreement
@@ -56,7 +56,14 @@ def choose(job: Job, finder_of: Callable[[str], Finder]) -> tuple[str, str]:
 
 
 def _versions(name: str) -> list[str]:
-    return [version(module.replace("_", "-")) for module in ENGINES[name].needs]
+    return [_version(module) for module in ENGINES[name].needs]
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module)
+    except PackageNotFoundError:  # ONNX Runtime for CUDA is installed as onnxruntime-gpu
+        return " ".join(map(version, packages_distributions().get(module, ())))
 
 
 def _fastest(names: list[str], finder_of: Callable[[str], Finder], on_cpu: bool) -> tuple[str, str]:
