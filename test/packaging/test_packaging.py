@@ -117,7 +117,7 @@ def _imports(folder: str) -> set[str]:
 
 
 # rosdep's key of a module where it is another name than the module's; None where there is none
-# (PyTorch comes from pip, and what reads bags serves the command line, which needs no ROS).
+# (PyTorch and other engines come from pip, and what reads bags serves the command line, which needs no ROS).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "jinja2": "python3-jinja2",
@@ -128,9 +128,13 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
     "lz4": None,
     "mcap": None,
+    "onnx": None,
+    "onnxruntime": None,
+    "openvino": None,
     "rosbags": None,
     "safetensors": None,
     "torch": None,
+    "torch_tensorrt": None,
     "zstandard": None,
 }
 
