@@ -117,7 +117,7 @@ def _imports(folder: str) -> set[str]:
 
 
 # rosdep's key of a module where it is another name than the module's; None where there is none
-# (PyTorch and other engines come from pip, and what reads bags serves the command line, which needs no ROS).
+# (engines and charts come from pip, and what reads bags serves the command line, which needs no ROS).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "jinja2": "python3-jinja2",
@@ -127,6 +127,7 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
     "lz4": None,
+    "matplotlib": None,
     "mcap": None,
     "onnx": None,
     "onnxruntime": None,
