@@ -117,7 +117,7 @@ def _imports(folder: str) -> set[str]:
 
 
 # rosdep's key of a module where it is another name than the module's; None where there is none
-# (engines and charts come from pip, and what reads bags serves the command line, which needs no ROS).
+# (engines and charts come from pip; what reads bags serves the command line, which needs no ROS).
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
     "jinja2": "python3-jinja2",
