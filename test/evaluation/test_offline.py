@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from lane_sad_ros.cli import main
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.evaluation.offline import images_of, replay_bag, replay_recording
+from lane_sad_ros.formats.culane import image_names, lines_file
+from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, LaneLayout, Lanes
 from lane_sad_ros.recordings import writing
 from lane_sad_ros.recordings.types import MESSAGES, typestore
@@ -371,8 +373,14 @@ def test_figures_of_a_culane_bag_are_the_official_ones(data: Path, tmp_path: Pat
     bag, predictions, out = (tmp_path / name for name in ("a.mcap", "found", "figures.json"))
     assert main(["bag", "make", dataset, str(bag), "--quiet"]) == 0
     found = figures(bag, "--device", "cpu", "--no-track")
-    files = ["--output", str(predictions), "--device", "cpu", "--quiet"]
-    assert main(["detect", dataset, *files]) == 0
+    # The lanes as they are: `detect culane:` runs them on to where CULane's labels end.
+    detector = LaneDetector.from_weights(device="cpu")
+    for name in image_names(culane / "list/night.txt"):
+        lanes = [lane.points for lane in detector(read_image(culane / name)).present]
+        text = "".join(" ".join(f"{u} {v}" for u, v, _ in lane) + "\n" for lane in lanes)
+        path = predictions / lines_file(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     listing = ["--list", str(culane / "list/night.txt"), "--json", str(out)]
     folders = ["--truth", str(culane), "--predictions", str(predictions)]
     assert main(["evaluate", "culane", *folders, *listing]) == 0
