@@ -46,7 +46,7 @@ from .validation import validate
 
 STEPS = 1000
 _STRETCHES = 10
-_HELD_OUT = (2, 7)  # of the stretches
+_EVERY, _HELD_OUT = 5, 2  # of five stretches the third
 _SCENES = 300
 _SHOWN = 40  # pictures of each kind on the page
 Record = dict[str, Any]
@@ -149,16 +149,21 @@ def labels(folder: Path) -> Labels:
     struck = _struck(folder / "struck.txt", {Path(record["image"]).name for record in kept})
     kept = [record for record in kept if Path(record["image"]).name not in struck]
     checked = list(_checked(folder / "doubtful"))
-    last = max(record["number"] for record in [*kept, *checked]) if kept or checked else 0
-    held = [r for r in checked if _held_out(r, last)] or [r for r in kept if _held_out(r, last)]
-    train = [record for record in [*kept, *checked] if not _held_out(record, last)]
+    train, held = _split([*kept, *checked])
+    held = [record for record in held if record in checked] or held
     if not train or not held:
         raise ValueError(f"{folder}: {len(train)} frames to learn from, {len(held)} to measure on")
     return Labels(train, held, len(checked))
 
 
-def _held_out(record: Record, last: int) -> bool:
-    return record["number"] * _STRETCHES // (last + 1) in _HELD_OUT
+def _split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """The records outside and inside of the held-out stretches, in order of time."""
+    train: list[Record] = []
+    held: list[Record] = []
+    stretch = max(1, len(records) // _STRETCHES)
+    for place, record in enumerate(sorted(records, key=lambda record: int(record["number"]))):
+        (held if place // stretch % _EVERY == _HELD_OUT else train).append(record)
+    return train, held
 
 
 def _struck(path: Path, known: set[str]) -> set[str]:

@@ -57,6 +57,7 @@ def test_struck_frames_are_left_out_and_checked_ones_taken(collected: Path) -> N
 
 def test_what_a_person_has_checked_is_the_measure(collected: Path) -> None:
     held = labels(collected).held_out[0]
+    (collected / "struck.txt").write_text(Path(held["image"]).name)  # the checked one is instead
     image = cv2.imread(str(collected / held["image"]))
     doubtful = collected / "doubtful"
     doubtful.mkdir(exist_ok=True)
@@ -69,6 +70,7 @@ def test_what_a_person_has_checked_is_the_measure(collected: Path) -> None:
     }  # fmt: skip
     path.write_text(json.dumps(record))
     assert labels(collected).checked == 0
+    assert held["image"] not in [entry["image"] for entry in labels(collected).held_out]
     record["flags"]["checked"] = True
     path.write_text(json.dumps(record))
     found = labels(collected)
@@ -76,6 +78,7 @@ def test_what_a_person_has_checked_is_the_measure(collected: Path) -> None:
     assert [entry["image"] for entry in found.held_out] == [f"doubtful/{path.stem}.jpg"]
     assert found.held_out[0]["lanes"] == [[[10, 350], [300, 150]]]
     path.unlink()
+    (collected / "struck.txt").unlink()
 
 
 def test_the_weights_go_on_and_the_report_says_what_was_gained(collected: Path) -> None:

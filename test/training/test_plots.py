@@ -235,8 +235,9 @@ def test_the_documented_example_distils(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_documented_settings_are_all_there_are() -> None:
-    table = DOCUMENT.read_text().split("## Settings")[1].split("##")[0]
-    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))
+    section = DOCUMENT.read_text().split("## Settings")[1].split("##")[0]
+    entries = re.findall(r"^- ((?:`\w+`(?:, )?)+)", section, re.MULTILINE)
+    named = re.findall(r"`(\w+)`", " ".join(entries))
     assert sorted(named) == sorted(Distillation.__dataclass_fields__)
     defaults = {"weight": 0.1, "start": 0, "entropy": 0.8, "power": 2}
     assert {name: getattr(Distillation(), name) for name in defaults} == defaults

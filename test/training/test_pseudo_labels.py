@@ -99,12 +99,12 @@ def distance(lane: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_labels_of_rendered_roads_are_right_and_can_be_trained_on(tmp_path: Path) -> None:
-    truth = write_scenes(tmp_path / "scenes", 16, 77, 1, SIZE, replace(PLAIN, unmarked=0.1))
+    truth = write_scenes(tmp_path / "scenes", 40, 77, 1, SIZE, replace(PLAIN, unmarked=0.1))
     source = open_frames(tmp_path / "scenes" / "images")
     detector = LaneDetector.from_weights(device="cpu")
     kept, dropped = pseudo_label(source, detector, tmp_path / "out")
     assert kept >= 4
-    assert kept + dropped.total() == 16
+    assert kept + dropped.total() == 40
     labels = open_dataset("tusimple", tmp_path / "out/labels.json")
     assert len(labels) == kept
     true = {
@@ -121,12 +121,13 @@ def test_labels_of_rendered_roads_are_right_and_can_be_trained_on(tmp_path: Path
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_scenes(tmp_path / "scenes", 8, 77, 1, SIZE, PLAIN)
+    write_scenes(tmp_path / "scenes", 12, 77, 1, SIZE, PLAIN)
     images, out = str(tmp_path / "scenes/images"), tmp_path / "out"
-    assert main(["pseudo-label", images, str(out), "--every", "2", "--device", "cpu"]) == 0
+    options = ["--every", "2", "--sure", "0.5", "--device", "cpu"]
+    assert main(["pseudo-label", images, str(out), *options]) == 0
     said = capsys.readouterr().out
     count = len((out / "labels.json").read_text().splitlines())
-    assert f"{count} frames in" in said and 1 <= count <= 4
+    assert f"{count} frames in" in said and 1 <= count <= 6
     assert len(list((out / "images").iterdir())) == count
     assert main(["pseudo-label", images, str(out), "--every", "0"]) == 1
     assert "every must be at least 1" in capsys.readouterr().err
