@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import torch
-import torch._inductor
 from torch import Tensor
 
 from lane_sad_ros.detection.engines import cache
@@ -43,6 +42,8 @@ class Compiled:
         return self._by_batch[batch](pixels)
 
     def _load(self, pixels: Tensor) -> Forward:
+        import torch._inductor  # costs a second and 70 MB
+
         key = cache.key(self._job, "compiled", torch.__version__, str(len(pixels)))
         kept = cache.find(key, ".pt2")
         if kept is not None:
@@ -59,7 +60,7 @@ class Compiled:
 
 def has_compiler(_: torch.device) -> bool:
     """Whether there is what `Compiled` calls."""
-    known = hasattr(torch._inductor, "aoti_compile_and_package")
+    known = torch.torch_version.TorchVersion(torch.__version__) >= "2.6"
     return known and any(shutil.which(name) for name in ("g++", "c++", "clang++"))
 
 
