@@ -31,6 +31,7 @@ from lane_sad_ros.lanes import LaneLayout
 
 from .datasets.drawing import draw_labels, existence
 from .datasets.images import LabelledImage
+from .lighting import SIZE, random_light, relit
 
 # The lanes that a sample has room for.
 _LANES = 16
@@ -57,7 +58,8 @@ class Augmentation:
     probability of boxes of about a vehicle's size that hide parts of lanes, whose labels go on.
     cut: probability of cutting the image to the shape of another camera first; shapes: the
     narrowest and the widest such, as width per height. bonnet: probability of the car's own bonnet
-    in the lower part of the image, shiny and of any colour; lanes end at it.
+    in the lower part of the image, shiny and of any colour; lanes end at it. light: probability of
+    night, of tree shade or of a low sun ahead.
     """
 
     flip: float = 0.5
@@ -71,6 +73,7 @@ class Augmentation:
     cut: float = 0.0
     shapes: tuple[float, float] = (1.33, 2.8)
     bonnet: float = 0.0
+    light: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -79,7 +82,7 @@ class Augmentation:
             raise ValueError(f"shapes {self.shapes} must be the narrowest and the widest")
         if not 0 <= self.colour <= 2:
             raise ValueError(f"colour must lie in [0, 2], not {self.colour}")
-        for name in ("flip", "hidden", "cut", "bonnet"):
+        for name in ("flip", "hidden", "cut", "bonnet", "light"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         for name, value in (
@@ -112,7 +115,7 @@ class Prepared(NamedTuple):
     they cross. blur, noise: float32 standard deviations in network pixels and in grey levels.
     seed: int64, of the noise. bonnet: float32 8 (row of its top, column of its top, rows per column
     squared, red, green, blue, share that it mirrors, rows mirrored per row) of the car's own in
-    network pixels; its row is endless without one.
+    network pixels; its row is endless without one. light: float32 9, see `random_light`.
     """
 
     image: Tensor
@@ -138,6 +141,7 @@ class Prepared(NamedTuple):
     noise: Tensor
     seed: Tensor
     bonnet: Tensor
+    light: Tensor
 
 
 class Outline(NamedTuple):
@@ -237,6 +241,10 @@ def draw(
     bonnet = np.array([np.inf, *[0.0] * 7])
     if ranges.bonnet > 0:
         bonnet = _random_bonnet(layout.input_size, ranges.bonnet, rng)
+    light: NDArray[np.float64] = np.zeros(SIZE)
+    if ranges.light > 0:
+        at = np.array([to_source[0, 0] * (left + width / 2) + to_source[0, 2], horizon, 1.0])
+        light = random_light(layout.input_size, ranges.light, float(to_view[1] @ at), rng)
     boxes = np.zeros((_BOXES, 7))
     if ranges.hidden > 0:
         # The last that is drawn: how often it is depends on the lanes.
@@ -258,6 +266,7 @@ def draw(
         shift=_floats(shift),
         seed=torch.tensor(seed),
         bonnet=_floats(bonnet),
+        light=_floats(light),
         **{name: _floats(value) for name, value in colour.items()},
     )
 
@@ -400,7 +409,7 @@ class Changes:
         pixels = pixels.mul_(gain * contrast).add_(mean * (1 - contrast))
         grey = pixels.mean(dim=1, keepdim=True)
         pixels = torch.lerp(grey, pixels, batch.saturation[:, None, None, None])
-        pixels = pixels.mul_(self._shade(batch)[:, None])
+        pixels = relit(pixels.mul_(self._shade(batch)[:, None]), host.light)
         blurred = (host.blur > 0).nonzero()[:, 0].tolist()
         if blurred:
             pixels[blurred] = _blur(pixels[blurred], batch.blur[blurred])

@@ -442,7 +442,7 @@ def test_a_sample_is_the_same_in_every_batch() -> None:
 
 
 def test_pixels_that_are_kept_on_the_device_make_the_same_batch() -> None:
-    ranges = dataclasses.replace(Augmentation(), hidden=1.0, cut=0.5, bonnet=0.5)
+    ranges = dataclasses.replace(Augmentation(), hidden=1.0, cut=0.5, bonnet=0.5, light=0.7)
     for samples in (all_kinds(), [painted(1.0), painted(2.0)]):
         parts = [source_pixels(sample, LAYOUT, ranges) for sample in samples]
         images, maps = (torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True))

@@ -527,6 +527,15 @@ def test_lanes_file_is_read_in_the_scaled_images_pixels(tmp_path: Path) -> None:
     assert not found[0].partial and found[0].slots is None and found[1].lanes == ()
 
 
+def test_lane_files_of_culane_are_polylines_too(tmp_path: Path) -> None:
+    write_image(tmp_path / "drive/a.jpg", (100, 60))
+    write(tmp_path / "drive/a.lines.txt", "30 59 45 30\n70 59 55 30\n12 50\n")
+    listed = write(tmp_path / "list/night.txt", "/drive/a.jpg\n")
+    labels = Labels(ego_only=True, bottom=0.75)
+    found = open_dataset("lanes", listed, tmp_path, labels=labels)[0]
+    assert found.partial and [lane[0, 1] for lane in found.lanes] == [44, 44]
+
+
 def test_lists_choose_and_weigh_images(tmp_path: Path) -> None:
     path = write_lanes_file(tmp_path, a={"seq": "x"}, b={"seq": "y"}, c={"seq": "y"}, d={})
     some = write(tmp_path / "some.txt", "seq=y   # this drive\nimages/a*\n")

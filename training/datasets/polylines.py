@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import read_text
+from lane_sad_ros.formats import culane
 from lane_sad_ros.formats.ends import continued_to, cut_below, vanishing_row
 from lane_sad_ros.formats.polylines import Polylines, read_polylines
+from lane_sad_ros.image_files import image_header, read_bytes
 
 from .images import (
     Cache,
@@ -75,8 +77,9 @@ class PolylineImages:
     ) -> None:
         """Read the labels.
 
-        path: a file as `lane_sad_ros.formats.polylines` reads. root: the folder that image paths
-        start at, by default the file's. labels: by default all that it holds, as it is.
+        path: a file as `lane_sad_ros.formats.polylines` reads, or a list of CULane (`.txt`), whose
+        lanes lie beside the images. root: the folder that image paths start at, by default the
+        file's. labels: by default all that it holds, as it is.
         Raises FileNotFoundError or ValueError that name the file, the line and what is wrong.
         """
         if not path.is_file():
@@ -84,7 +87,8 @@ class PolylineImages:
         self.root = root if root is not None else path.parent
         self.labels = labels or Labels()
         self._reading = reading or Reading()
-        everything = read_polylines(path)
+        listed = path.suffix == ".txt"
+        everything = _from_culane(path, self.root) if listed else read_polylines(path)
         chosen = _chosen(everything, self.labels)
         self.records = [everything[index] for index in chosen]
         if not self.records:
@@ -126,6 +130,19 @@ class PolylineImages:
             )
         lanes = tuple(scaled(lane, factors) for lane in self.true_lanes(record))
         return LabelledImage(image, lanes, partial=self.labels.ego_only)
+
+
+def _from_culane(path: Path, root: Path) -> list[Polylines]:
+    """The images that a list of CULane names, with the lanes that lie beside them."""
+    found = []
+    for number, name in enumerate(culane.image_names(path), start=1):
+        header = image_header(read_bytes(root / name))
+        if header is None:
+            raise ValueError(f"{root / name}: not an image of a known format")
+        lanes = culane.read_lanes(root / culane.lines_file(name))
+        drawn = tuple(lane for lane in lanes if len(lane) > 1)
+        found.append(Polylines(name, header.size, drawn, line=number))
+    return found
 
 
 def with_ends(record: Polylines, labels: Labels) -> list[Polyline]:
