@@ -1,16 +1,9 @@
-"""From the network's logits to lanes: peaks per row on the device, points on the host.
-
-Paper, section 4.1: softmax, box smoothing, for each existing lane the peak of each sampled row.
-Only a row's column and score leave the device, not maps.
-"""
+"""From the peaks of sampled rows (`peaks`) to lanes."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lane_sad_ros.lanes import Decoding, Lane, LaneLayout, Lanes
 
@@ -21,59 +14,6 @@ _MAX_SLOPE = 6.0
 _MAX_BEND = 1.5
 # Of the spline through a lane's points: it evens out wiggles of less than about five rows.
 _STIFFNESS = 30.0
-
-
-class RowPeaks:
-    """The peak of every lane in every sampled row, computed where the logits are."""
-
-    def __init__(self, layout: LaneLayout, device: torch.device) -> None:
-        _, top, _, bottom = layout.crop
-        width, height = layout.input_size
-        rows = np.arange(*layout.decoding.rows, dtype=np.float64)
-        at = (rows + 0.5 - top) * height / (bottom - top) - 0.5
-        inside = (at > -0.5) & (at < height - 0.5)
-        self.rows = rows[inside]
-        """Sampled rows inside the crop, reference pixels, top to bottom."""
-        self._smoothing = layout.decoding.smoothing
-        self._average = _box_rows(at[inside], height, self._smoothing).to(device)
-        self._columns = torch.arange(width, dtype=torch.float32, device=device)
-        columns, half = np.arange(width), self._smoothing // 2
-        neighbours = np.minimum(columns, half) + 1 + np.minimum(width - 1 - columns, half)
-        self._shares = torch.from_numpy((1 / neighbours).astype(np.float32)).to(device)
-
-    def __call__(self, segmentation: Tensor) -> tuple[Tensor, Tensor]:
-        """Columns (network pixels) and scores in [0, 1] of the peaks, B×lanes×rows each.
-
-        segmentation: logits B×(1+lanes)×H×W.
-        """
-        lanes = segmentation.float().softmax(dim=1)[:, 1:]
-        smooth = self._smooth(self._average @ lanes)  # B×lanes×rows×W
-        score, at = smooth.max(dim=-1, keepdim=True)
-        # Saturated lanes give plateaus, of which `max` names the left end. The centre of mass of
-        # the hill around the peak is the same from both sides: mirrored maps give mirrored lanes.
-        valley = (smooth < 0.5 * score).cumsum(dim=-1)
-        hill = (smooth >= 0.5 * score) & (valley == valley.gather(-1, at))
-        mass = smooth * hill
-        column = (mass * self._columns).sum(dim=-1) / mass.sum(dim=-1).clamp_min(1e-12)
-        return column, score[..., 0]
-
-    def _smooth(self, rows: Tensor) -> Tensor:
-        """The average of `smoothing` neighbours in each row, of fewer at its ends."""
-        half = self._smoothing // 2
-        width = rows.shape[-1]
-        padded = F.pad(rows, (half, half))
-        total = padded[..., :width].clone()
-        for shift in range(1, self._smoothing):
-            total += padded[..., shift : shift + width]
-        return total.mul_(self._shares)
-
-
-def _box_rows(at: NDArray[np.float64], height: int, side: int) -> Tensor:
-    """Weights rows×H that average over `side` rows around each row of `at`, which has fractions."""
-    edges = np.arange(height + 1) - 0.5
-    covered = np.clip(edges[None], at[:, None] - side / 2, at[:, None] + side / 2)
-    weights = np.diff(covered, axis=1)
-    return torch.from_numpy((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def lanes_from_peaks(

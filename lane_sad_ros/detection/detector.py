@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lane_sad_ros.detection.decode import RowPeaks, lanes_from_peaks
+from lane_sad_ros.detection.decode import lanes_from_peaks
 from lane_sad_ros.detection.devices import device_name, find_device
 from lane_sad_ros.detection.engines import AUTO, ENGINES, Job, check_engine, make_engine
 from lane_sad_ros.detection.engines.auto import choose
 from lane_sad_ros.detection.engines.cuda import Captured
+from lane_sad_ros.detection.peaks import make_row_peaks
 from lane_sad_ros.detection.preprocess import Preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
@@ -88,7 +89,7 @@ class LaneDetector:
             engine, why = choose(job, lambda name: self._finder(job, name))
         self._forward = make_engine(engine, job)
         self._preprocess = Preprocessor(layout, self._device)
-        self._peaks = RowPeaks(layout, self._device)
+        self._peaks = make_row_peaks(layout, self._device)
         self._numbers: Callable[..., Tensor] = self._reduced
         if ENGINES[engine].captures:
             self._numbers = Captured(self._reduced)

@@ -54,11 +54,11 @@ class Preprocessor:
                 memory_format=torch.channels_last,
             )
         for target, frame in zip(self._batch, frames, strict=True):
-            target.copy_(self._resized(frame))
+            self._resize(frame, target)
         return self._batch
 
-    def _resized(self, frame: Frame) -> Tensor:
-        """uint8 3×H×W RGB or one grey channel."""
+    def _resize(self, frame: Frame, target: Tensor) -> None:
+        """Writes uint8 3×H×W RGB."""
         left, top, right, bottom = self.layout.crop_of(frame.size)
         view = frame.pixels[top:bottom, left:right]
         if any(stride < 0 for stride in view.strides):
@@ -66,18 +66,34 @@ class Preprocessor:
         pixels = _shared(view).to(self.device, non_blocking=True)
         if pixels.ndim == 2:
             pixels = pixels[..., None]
-        size = self.layout.input_size[::-1]
-        resized = _resize(pixels.permute(2, 0, 1)[None], size)[0]
-        return resized.flip(0) if frame.order == "bgr" and len(resized) == 3 else resized
+        resize = _resize_on_host if self.device.type == "cpu" else _resize_on_device
+        resize(pixels.permute(2, 0, 1), target, frame.order == "bgr")
 
 
-def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 B×C×H×W at another (height, width)."""
-    if pixels.device.type == "cpu":
-        return F.interpolate(pixels, size, mode="bilinear", antialias=True)
-    # The 8-bit kernel exists for the CPU only; it rounds too.
-    resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+def _resize_on_host(pixels: Tensor, target: Tensor, swap: bool) -> None:
+    """Resizes uint8 C×H×W, C 3 or 1, to a 3×H×W target. swap: red and blue.
+
+    One thread does it: several would wait for each other beside busy programs.
+    """
+    size = list(target.shape[1:])
+    if len(pixels) == 1:
+        target.copy_(F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0])
+        return
+    resized = torch.ops.aten._upsample_bilinear2d_aa.out
+    resized(pixels[None], size, False, None, None, out=target[None])
+    if swap:
+        red_last = target.permute(1, 2, 0).numpy()
+        blue = red_last[..., 0].copy()
+        red_last[..., 0] = red_last[..., 2]
+        red_last[..., 2] = blue
+
+
+def _resize_on_device(pixels: Tensor, target: Tensor, swap: bool) -> None:
+    """The same on other devices, which have no 8-bit kernel; ours rounds too."""
+    size = list(target.shape[1:])
+    resized = F.interpolate(pixels[None].float(), size, mode="bilinear", antialias=True)[0]
+    resized = resized.round_().clamp_(0, 255)
+    target.copy_(resized.flip(0) if swap and len(resized) == 3 else resized)
 
 
 def _shared(view: NDArray[np.uint8]) -> Tensor:

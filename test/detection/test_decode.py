@@ -7,10 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lane_sad_ros.detection.decode import RowPeaks, lanes_from_peaks
+from lane_sad_ros.detection.decode import lanes_from_peaks
+from lane_sad_ros.detection.peaks import HostRowPeaks, RowPeaks
 from lane_sad_ros.lanes import CULANE, TUSIMPLE, Decoding, LaneLayout, Lanes
 
 CPU = torch.device("cpu")
+BOTH = pytest.mark.parametrize(
+    "make", [lambda layout: RowPeaks(layout, CPU), HostRowPeaks], ids=["any device", "host"]
+)
 WIDE = dataclasses.replace(TUSIMPLE, crop=(0, 160, 1280, 720), input_size=(256, 112))
 
 
@@ -29,26 +33,29 @@ def logits(layout: LaneLayout, lanes: dict[int, tuple[float, float, float]]) -> 
 
 @pytest.mark.parametrize("layout", [TUSIMPLE, CULANE], ids=["tusimple", "culane"])
 @pytest.mark.parametrize("wide", [2, 8, 16, 24, 40])
-def test_saturated_lane_is_found_in_its_middle(layout: LaneLayout, wide: int) -> None:
-    columns, scores = RowPeaks(layout, CPU)(logits(layout, {1: (101.0, 101.0, wide)}))
+@BOTH
+def test_saturated_lane_is_found_in_its_middle(make, layout: LaneLayout, wide: int) -> None:
+    columns, scores = make(layout)(logits(layout, {1: (101.0, 101.0, wide)}))
     np.testing.assert_allclose(columns[0, 1], 101.0, atol=1e-3)
     assert (scores[0, 1] > 0.2).all()
     assert (scores[0, 0] < 1e-6).all()
 
 
-def test_mirrored_maps_give_mirrored_lanes() -> None:
+@BOTH
+def test_mirrored_maps_give_mirrored_lanes(make) -> None:
     generator = torch.Generator().manual_seed(3)
     width, height = WIDE.input_size
     maps = torch.randn(2, 7, height // 8, width // 8, generator=generator) * 6
     maps = torch.nn.functional.interpolate(maps, (height, width), mode="bilinear")
-    peaks = RowPeaks(WIDE, CPU)
+    peaks = make(WIDE)
     columns, scores = peaks(maps)
     mirrored, mirrored_scores = peaks(maps.flip(3))
     np.testing.assert_allclose(mirrored_scores, scores, atol=1e-6)
     np.testing.assert_allclose(width - 1 - mirrored, columns, atol=1e-2)
 
 
-def test_smoothing_is_a_box_average_of_the_probabilities() -> None:
+@BOTH
+def test_smoothing_is_a_box_average_of_the_probabilities(make) -> None:
     generator = torch.Generator().manual_seed(5)
     width, height = 64, 48
     layout = dataclasses.replace(
@@ -60,11 +67,29 @@ def test_smoothing_is_a_box_average_of_the_probabilities() -> None:
     )
     maps = torch.randn(1, 7, height, width, generator=generator) * 3
     probability = maps.softmax(1)[0, 2].double().numpy()
-    _, scores = RowPeaks(layout, CPU)(maps)
+    _, scores = make(layout)(maps)
     for at, row in enumerate(range(0, 48, 5)):
         rows = probability[max(0, row - 2) : row + 3]
         best = max(rows[:, max(0, x - 2) : x + 3].mean() for x in range(width))
         assert scores[0, 1, at] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [WIDE, CULANE, dataclasses.replace(WIDE, decoding=Decoding(rows=(0, 720, 7), smoothing=9))],
+)
+def test_the_host_finds_what_other_devices_find(layout: LaneLayout) -> None:
+    generator = torch.Generator().manual_seed(4)
+    width, height = layout.input_size
+    shape = (2, 1 + len(layout.slots), height // 8, width // 8)
+    maps = torch.randn(shape, generator=generator) * 6
+    maps[0, 1] = -300.0  # nothing, anywhere
+    maps = torch.nn.functional.interpolate(maps, (height, width), mode="bilinear")
+    for given in (maps, maps.to(memory_format=torch.channels_last)):
+        for one, other in zip(
+            RowPeaks(layout, CPU)(given), HostRowPeaks(layout)(given), strict=True
+        ):
+            torch.testing.assert_close(other, one, atol=1e-3, rtol=0)
 
 
 def peaks(
@@ -158,10 +183,11 @@ def test_rows_outside_the_crop_give_no_points() -> None:
     assert (rows.min(), rows.max()) == (300, 590)
 
 
-def test_weaker_second_hill_does_not_move_the_peak() -> None:
+@BOTH
+def test_weaker_second_hill_does_not_move_the_peak(make) -> None:
     maps = logits(TUSIMPLE, {1: (101.0, 101.0, 12)})
     maps[0, 2, :, 300:310] = 0.5  # far off, about 0.6 of the peak's height
-    columns, _ = RowPeaks(TUSIMPLE, CPU)(maps)
+    columns, _ = make(TUSIMPLE)(maps)
     np.testing.assert_allclose(columns[0, 1], 101.0, atol=1e-3)
 
 
