@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import read_text, write_text
-from lane_sad_ros.formats.ends import continued_to
+from lane_sad_ros.formats.ends import continued_to, straightened
 from lane_sad_ros.formats.points import points
 from lane_sad_ros.lanes import Lanes
 
@@ -19,6 +19,9 @@ IMAGE_SIZE = (1640, 590)
 
 # Share of the rows; of 365 lines of training images one spans less, 1.5 % span less than 0.2.
 LEAST_ROWS = 0.15
+
+# Share of the width: half of a line's points lie this near to the straight line that it is.
+NEAR = 0.004
 
 Points = NDArray[np.float32]
 
@@ -79,11 +82,12 @@ def official(lanes: Lanes) -> list[Points]:
     """The lanes as CULane labels them, N×2 each.
 
     CULane labels the ego lane's borders and the next on either side, through whatever hides them to
-    the last row, and hardly a line that is seen in less than `LEAST_ROWS`.
+    the last row, and hardly a line that is seen in less than `LEAST_ROWS`. What is bent at one end
+    alone is a guess there: its other part goes on.
     """
-    height, middle = lanes.image_size[1], (len(lanes) - 1) / 2
+    (width, height), middle = lanes.image_size, (len(lanes) - 1) / 2
     return [
-        continued_to(lane.points[:, :2], float(height))
+        continued_to(straightened(lane.points[:, :2], NEAR * width), float(height))
         for lane in lanes
         if len(lane.points)
         and abs(lane.slot - middle) < 2

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 # Points that continue a line lie this far apart, in rows.
 _STEP = 10.0
 
+# Turns of a fit that leaves out what does not fit.
+_TURNS = 5
+
 
 def cut_below(lane: NDArray[np.float32], row: float) -> NDArray[np.float32]:
     """The part of a polyline N×2 of (u, v) that is not below a row; nothing of one that is."""
@@ -47,6 +50,25 @@ def continued_to(lane: NDArray[np.float32], row: float) -> NDArray[np.float32]:
     rows = np.linspace(end[1], row, steps + 1)[1:]
     added = np.stack([end[0] + slope * (rows - end[1]), rows], axis=1).astype(np.float32)
     return np.concatenate([added[::-1], upwards] if down else [upwards, added])
+
+
+def straightened(lane: NDArray[np.float32], near: float) -> NDArray[np.float32]:
+    """A polyline N×2 of (u, v) without the bends that few of its points make, as at a guessed end.
+
+    It is the straight line that most points lie on (least squares, weights 1 / (1 + (d / near)²)
+    found in turns), over the same rows; the polyline itself where half of the points lie further
+    than `near` pixels from that line.
+    """
+    rows, columns = lane[:, 1].astype(np.float64), lane[:, 0].astype(np.float64)
+    if len(lane) < 3 or np.ptp(rows) < 1:
+        return lane
+    away: NDArray[np.float64] = np.zeros(len(lane))
+    for _ in range(_TURNS):
+        line = np.polyfit(rows, columns, 1, w=1 / np.sqrt(1 + (away / near) ** 2))
+        away = np.abs(np.polyval(line, rows) - columns)
+    if np.median(away) > near:
+        return lane
+    return np.stack([np.polyval(line, rows), rows], axis=1).astype(np.float32)
 
 
 def vanishing_row(lanes: Sequence[NDArray[np.float32]], height: int) -> float | None:
