@@ -31,6 +31,8 @@ class RowPeaks:
         inside = (at > -0.5) & (at < height - 0.5)
         self.rows = rows[inside]
         """Sampled rows inside the crop, reference pixels, top to bottom."""
+        nearest = at[inside].round().clip(0, height - 1).astype(np.int64)
+        self._nearest = torch.from_numpy(nearest).to(device)
         self._smoothing = layout.decoding.smoothing
         self._average = _box_rows(at[inside], height, self._smoothing).to(device)
         self._columns = torch.arange(width, dtype=torch.float32, device=device)
@@ -41,6 +43,8 @@ class RowPeaks:
     def __call__(self, segmentation: Tensor) -> tuple[Tensor, Tensor]:
         """Columns (network pixels) and scores in [0, 1] of the peaks, B×lanes×rows each.
 
+        Smoothing fills holes in a lane but does not lengthen it: beyond its end, a row has a share
+        of the average, which may pass a low threshold, but nothing itself. It scores 0.
         segmentation: logits B×(1+lanes)×H×W.
         """
         lanes = segmentation.float().softmax(dim=1)[:, 1:]
@@ -52,7 +56,8 @@ class RowPeaks:
         hill = (smooth >= 0.5 * score) & (valley == valley.gather(-1, at))
         mass = smooth * hill
         column = (mass * self._columns).sum(dim=-1) / mass.sum(dim=-1).clamp_min(1e-12)
-        return column, score[..., 0]
+        itself = lanes[:, :, self._nearest].gather(-1, column.round().long()[..., None])
+        return column, (score * (itself >= 0.5 * score))[..., 0]
 
     def _smooth(self, rows: Tensor) -> Tensor:
         """The average of `smoothing` neighbours in each row, of fewer at its ends."""
@@ -103,8 +108,11 @@ class HostRowPeaks(RowPeaks):
         hill = (columns >= left[:, None]) & (columns < right[:, None])
         mass = np.multiply(smooth, hill, out=self._mass)
         total = np.maximum(mass.sum(axis=-1), np.float32(1e-12))
-        column = mass @ self._columns.numpy() / total
-        return column.reshape(lanes, -1), score.reshape(lanes, -1)
+        column = (mass @ self._columns.numpy() / total).reshape(lanes, -1)
+        score = score.reshape(lanes, -1)
+        rows = self._nearest.numpy() - self._used.start
+        itself = self._maps[1 + np.arange(lanes)[:, None], rows, np.rint(column).astype(np.intp)]
+        return column, score * (itself >= 0.5 * score)
 
     def _average_rows(self, logits: Floats) -> None:
         """Writes probabilities of the sampled rows to `_averages`, lanes×rows×W."""

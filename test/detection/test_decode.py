@@ -65,7 +65,8 @@ def test_smoothing_is_a_box_average_of_the_probabilities(make) -> None:
         input_size=(width, height),
         decoding=Decoding(rows=(0, 48, 5), smoothing=5),
     )
-    maps = torch.randn(1, 7, height, width, generator=generator) * 3
+    maps = torch.randn(1, 7, height // 4, width // 4, generator=generator) * 3
+    maps = torch.nn.functional.interpolate(maps, (height, width), mode="bilinear")
     probability = maps.softmax(1)[0, 2].double().numpy()
     _, scores = make(layout)(maps)
     for at, row in enumerate(range(0, 48, 5)):
