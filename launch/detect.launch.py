@@ -7,16 +7,15 @@ Arguments that are left empty are not handed on, so the node's parameters come f
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
-import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import LaunchDescription
 from launch.actions import ExecuteProcess, LogInfo, RegisterEventHandler
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 
+from lane_sad_ros.files import read_yaml
 from lane_sad_ros.ros.launching import (
     BOOLEAN,
     DETECTOR,
@@ -258,11 +257,11 @@ def _value(name: str, parameters: dict[str, Any], params_file: str) -> Any:
     """The parameter that the node will have, out of the arguments or the file; None of neither."""
     if name in parameters:
         return parameters[name]
-    content = yaml.safe_load(Path(params_file).read_text()) or {}
-    for node in content.values():
-        value = node.get("ros__parameters", {}).get(name) if isinstance(node, dict) else None
-        if value:
-            return value
+    content = read_yaml(params_file)
+    for node in content.values() if isinstance(content, dict) else ():
+        values = node.get("ros__parameters") if isinstance(node, dict) else None
+        if isinstance(values, dict) and values.get(name):
+            return values[name]
     return None
 
 

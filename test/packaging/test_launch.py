@@ -84,6 +84,9 @@ def launch(tmp_path: Path) -> Callable[..., Arguments]:
     return run
 
 
+PAIRS = list(itertools.pairwise("abcdefghijklmnopqrstuvwxyz"))  # each stands for two of the other
+
+
 def _failure(*arguments: str, launch: list[str] = LAUNCH) -> str:
     result = subprocess.run([*launch, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode != 0
@@ -197,6 +200,21 @@ def test_transport_profile_is_given_unless_there_is_one(
 )
 def test_wrong_arguments_are_named(argument: str, complaint: str) -> None:
     assert complaint in _failure(argument)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{b}, *{b}]\n" for b, c in PAIRS), "its aliases"),
+        ("[" * 5000, "nested too deep"),
+    ],
+    ids=["bomb", "deep"],
+)
+def test_hostile_parameter_files_are_named(text: str, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    told = _failure(f"params_file:={file}")
+    assert f"detect.launch.py: {file}: not YAML ({complaint}" in told
 
 
 def test_rviz_that_is_missing_is_named() -> None:

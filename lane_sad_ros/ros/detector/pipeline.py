@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,9 @@ class Pipeline:
         self._settings = settings
         if conflict := settings.conflict():
             raise ValueError(conflict)
+        self._warn = warn
         self._detector = _load(settings)
+        self._batches = self._warm_up(len(settings.cameras))
         self._apply_thresholds()
         self._newest = NewestFrames()
         self._worker: threading.Thread | None = None
@@ -137,11 +138,14 @@ class Pipeline:
         """Detections of all jobs that can be used, in one batch where no frame spoils it."""
         frames = [job.frame for job in jobs]
         if len(jobs) > 1:
-            # Whatever the engine raises: one by one, the good ones are answered, and less memory
-            # is needed.
-            with suppress(Exception):
-                detections = self._detector.detect(frames, segmentation=segmentation)
-                return list(zip(jobs, detections, strict=True))
+            if self._batches:
+                try:
+                    detections = self._detector.detect(frames, segmentation=segmentation)
+                    return list(zip(jobs, detections, strict=True))
+                except ValueError:  # a frame that cannot be used, which is told below
+                    pass
+                except Exception as error:
+                    self._one_by_one(len(jobs), error)
             return [done for job in jobs for done in self._detect([job], segmentation)]
         for job in jobs:
             with job.camera.failing_alone():
@@ -151,6 +155,24 @@ class Pipeline:
                 except ValueError as error:
                     job.camera.refuse("unusable_frame", str(error))
         return []
+
+    def _warm_up(self, cameras: int) -> bool:
+        """A first run for every batch size that can occur; whether batches are possible."""
+        self._detector.warm_up(1)
+        for batch in range(2, cameras + 1):
+            try:
+                self._detector.warm_up(batch)
+            except Exception as error:
+                self._one_by_one(batch, error)
+                return False
+        return True
+
+    def _one_by_one(self, frames: int, error: Exception) -> None:
+        """Tells of a batch that failed, whatever the engine raised. One by one, the frames that
+        can be used are answered, and less memory is needed.
+        """
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        self._warn("batch", f"{frames} frames at once failed, one by one is tried: {words}")
 
     def _enter(self, step: str) -> None:
         self._busy = (step, time.monotonic())
@@ -165,15 +187,11 @@ class Pipeline:
 
 
 def _load(settings: DetectorParameters) -> LaneDetector:
-    """The detector, after a first run for every batch size that can occur."""
     left, top, right, bottom = settings.crop
-    detector = LaneDetector.from_weights(
+    return LaneDetector.from_weights(
         Path(settings.weights).expanduser() if settings.weights else None,
         device=settings.device,
         engine=settings.engine,
         threads=settings.threads,
         crop=(left, top, right, bottom) if any(settings.crop) else None,
     )
-    for batch in range(1, len(settings.cameras) + 1):
-        detector.warm_up(batch)
-    return detector

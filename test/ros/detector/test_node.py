@@ -378,6 +378,34 @@ def test_an_engine_that_fails_on_a_batch_is_asked_frame_by_frame(start_node, cli
         camera = f": camera {name}"
         status = client.wait_for_status(lambda s: s.count("processed"), "an answer", camera)
         assert status.count("failed") == 0
+    client.wait_for_log("2 frames at once failed, one by one is tried: RuntimeError: out of memory")
+
+
+def test_without_memory_for_a_batch_at_the_start_frames_go_one_by_one(
+    start_node, client, monkeypatch
+):
+    warm_up, detect, most = LaneDetector.warm_up, LaneDetector.detect, []
+
+    def warm_up_one(self, batch):
+        if batch > 1:
+            raise RuntimeError("out of memory")
+        warm_up(self, batch)
+
+    def counted(self, frames, **options):
+        most.append(len(frames))
+        return detect(self, frames, **options)
+
+    monkeypatch.setattr(LaneDetector, "warm_up", warm_up_one)
+    monkeypatch.setattr(LaneDetector, "detect", counted)
+    start_node(cameras=["front", "rear"])
+    topics = [client.lanes(f"/lane_detector/{name}/lanes") for name in ("front", "rear")]
+    cameras = [client.publisher(Image, f"/{name}/image", RELIABLE) for name in ("front", "rear")]
+    for _ in range(5):
+        cameras[1].publish(bgr_image(scene()))
+        assert client.ask(cameras[0], bgr_image(scene()), topics[0]).lanes
+    assert client.ask(cameras[1], bgr_image(scene()), topics[1]).lanes
+    assert max(most) == 1
+    client.wait_for_log("2 frames at once failed, one by one is tried: RuntimeError: out of memory")
 
 
 def test_under_load_the_newest_frame_wins_and_drops_are_counted(start_node, client):
