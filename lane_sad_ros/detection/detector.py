@@ -86,7 +86,7 @@ class LaneDetector:
         check_engine(engine)
         why = "asked for"
         if engine == AUTO:
-            engine, why = choose(job, lambda name: self._finder(job, name))
+            engine, why = choose(job)
         self._forward = make_engine(engine, job)
         self._preprocess = Preprocessor(layout, self._device)
         self._peaks = make_row_peaks(layout, self._device)
@@ -205,14 +205,6 @@ class LaneDetector:
             Detection(lanes, maps[index] if maps is not None else None, stages)
             for index, lanes in enumerate(found)
         ]
-
-    @staticmethod
-    def _finder(job: Job, engine: str) -> Callable[[Frame], Lanes]:
-        """What finds the lanes of a frame with one engine."""
-        detector = LaneDetector(
-            job.network, job.layout, device=str(job.device), engine=engine, threads=job.threads
-        )
-        return lambda frame: detector.detect([frame])[0].lanes
 
     def _reduced(self, logits: Tensor, *existence_logits: Tensor) -> Tensor:
         """Columns, scores and existence probabilities of each image, one after the other."""
