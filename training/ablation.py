@@ -53,6 +53,7 @@ class Variant:
 
     name: of its folders. changes: to the configuration's distillation. start: as a share of that
     distillation's start. paths: (lower, higher) blocks by number from 1; None: the network's own.
+    supervision: weight of deep supervision.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Variant:
     changes: dict[str, Any] = field(default_factory=dict)
     start: float = 1.0
     paths: tuple[tuple[int, int], ...] | None = None
+    supervision: float = 0.0
 
     def of(self, config: Config, seed: int) -> Config:
         """The configuration of a run of this variant."""
@@ -68,7 +70,10 @@ class Variant:
         if self.paths is not None:
             changes["paths"] = tuple((names[low - 1], names[high - 1]) for low, high in self.paths)
         distillation = dataclasses.replace(config.distillation, **changes)
-        return dataclasses.replace(config, seed=seed, distillation=distillation)
+        deep = dataclasses.replace(config.deep_supervision, weight=self.supervision)
+        return dataclasses.replace(
+            config, seed=seed, distillation=distillation, deep_supervision=deep
+        )
 
 
 def _with_mapping(mapping: str, power: float) -> Variant:
@@ -83,6 +88,7 @@ VARIANTS = (
     Variant("early", "start at a quarter of that", start=0.25),
     Variant("strong", "γ ten times as large", {"weight": 1.0}),
     Variant("strong_early", "both of these", {"weight": 1.0}, start=0.25),
+    Variant("deep", "deep supervision, no SAD", {"weight": 0.0}, start=0.0, supervision=0.1),
     Variant("low", "path E1→E2 alone", paths=((1, 2),)),
     Variant("backward", "paths E4→E3, E3→E2", paths=((4, 3), (3, 2))),
     Variant(

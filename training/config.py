@@ -22,6 +22,7 @@ from .datasets import KINDS, LabelledDataset, Reading, open_dataset
 from .datasets.polylines import Labels
 from .distillation import Distillation
 from .objective import Objective
+from .supervision import DeepSupervision
 
 
 def blocks(arch: str) -> tuple[str, str, str, str]:
@@ -115,9 +116,9 @@ class Config:
     layout's own. input_size: width and height of the network's input, multiples of 8; likewise.
     point_threshold: probability above which a row gives a point; likewise. side_margin: pixels of
     the network from a side at which lanes end; likewise.
-    arch: enet_sad, resnet18 or resnet34. shared_encoder: one set of weights for E2 to E4
-    of ENet-SAD. existence: whether the network has an existence head. dropout: whether to train
-    with the network's.
+    arch: enet_sad, resnet18, resnet34 or resnet101. shared_encoder: one set of weights for E2
+    to E4 of ENet-SAD. existence: whether the network has an existence head. dropout: whether to
+    train with the network's.
     backbone: file of ImageNet weights for a ResNet's stages. initial: weights file to start from.
     data: what to train on, a list. validation: what to measure on, a list.
     lane_width: of the drawn labels, in pixels of the layout's image.
@@ -145,6 +146,7 @@ class Config:
     data: tuple[Source, ...] = ()
     validation: tuple[Source, ...] = ()
     distillation: Distillation = field(default_factory=Distillation)
+    deep_supervision: DeepSupervision = field(default_factory=DeepSupervision)
     objective: Objective = field(default_factory=Objective)
     augmentation: Augmentation = field(default_factory=Augmentation)
     lane_width: float = 14.0
@@ -182,6 +184,10 @@ class Config:
         """The distillation with its paths, where it leaves them to the network."""
         paths = self.distillation.paths or paper_paths(self.arch)
         return dataclasses.replace(self.distillation, paths=paths)
+
+    def supervised_layers(self) -> tuple[str, ...]:
+        """The layers with deep supervision, where it leaves them to the network."""
+        return self.deep_supervision.layers or tuple(low for low, _ in paper_paths(self.arch))
 
     def lane_layout(self) -> LaneLayout:
         """The layout with this run's crop, input size and decoding."""

@@ -125,20 +125,13 @@ def distance(lower: Tensor, higher: Tensor) -> Tensor:
     return (lower - higher).square().sum(dim=(1, 2)).mean()
 
 
-class SelfAttentionDistillation:
-    """The distillation loss between layers of a network, observed while it runs."""
+class Watch:
+    """Keeps the features of some layers of a network while it runs."""
 
-    def __init__(self, network: nn.Module, settings: Distillation) -> None:
-        """Watch the layers of `settings.paths` in `network`.
-
-        Raises ValueError for a layer that the network does not have, or without a path.
-        """
-        if not settings.paths:
-            raise ValueError("distillation needs at least one path of (lower, higher) layer")
-        self.settings = settings
-        self.paths = settings.paths
-        self.layers = tuple(dict.fromkeys(name for path in self.paths for name in path))
-        """Names of the layers in the paths, each once."""
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+        """Watch layers by name. Raises ValueError for one that the network does not have."""
+        self.layers = tuple(dict.fromkeys(layers))
+        """Their names, each once."""
         self.active = True
         """Whether features are kept; off, the network runs as if it were not watched."""
         self._features: dict[str, Tensor] = {}
@@ -172,6 +165,27 @@ class SelfAttentionDistillation:
         features, self._features = self._features, {}
         return features
 
+    def remove(self) -> None:
+        """Take the hooks out of the network; it is then as it was before."""
+        for hook in self._hooks:
+            hook.remove()
+        self._features.clear()
+
+
+class SelfAttentionDistillation(Watch):
+    """The distillation loss between layers of a network, observed while it runs."""
+
+    def __init__(self, network: nn.Module, settings: Distillation) -> None:
+        """Watch the layers of `settings.paths` in `network`.
+
+        Raises ValueError for a layer that the network does not have, or without a path.
+        """
+        if not settings.paths:
+            raise ValueError("distillation needs at least one path of (lower, higher) layer")
+        super().__init__(network, [name for path in settings.paths for name in path])
+        self.settings = settings
+        self.paths = settings.paths
+
     def loss(self, features: dict[str, Tensor] | None = None) -> Tensor:
         """L_distill of the last forward pass (or of given features), not yet multiplied by γ."""
         features = self.features() if features is None else features
@@ -185,12 +199,6 @@ class SelfAttentionDistillation:
             attention = resize(maps[lower], target.shape[1:])
             total = total + distance(spatial_softmax(attention, self.settings.entropy), target)
         return total
-
-    def remove(self) -> None:
-        """Take the hooks out of the network; it is then as it was before."""
-        for hook in self._hooks:
-            hook.remove()
-        self._features.clear()
 
 
 def measure(

@@ -218,6 +218,8 @@ class _Run:
         """How the weights were trained, for their file."""
         config = self.config
         losses = ["segmentation", "iou", "existence"]
+        losses += ["distillation"] if config.distillation.weight > 0 else []
+        losses += ["deep supervision"] if config.deep_supervision.weight > 0 else []
         settings = plain(config)
         return {
             "data": [
@@ -234,7 +236,7 @@ class _Run:
             "batch": config.batch,
             "seed": config.seed,
             "hours": round(self.seconds / 3600, 2),
-            "losses": losses + (["distillation"] if config.distillation.weight > 0 else []),
+            "losses": losses,
             "distillation": settings["distillation"],
         }
 
@@ -296,6 +298,9 @@ class _Run:
             f"{layout.input_size[0]}x{layout.input_size[1]}, {config.steps} steps of "
             f"{config.batch} images, {config.precision} on {self.fabric.device}"
         )
+        if config.deep_supervision.weight > 0:
+            layers = ", ".join(config.supervised_layers())
+            print(f"deep supervision: {layers}, weight {config.deep_supervision.weight:g}")
         settings = config.resolved_distillation()
         if settings.weight > 0:
             paths = ", ".join(f"{lower} -> {higher}" for lower, higher in settings.paths or ())

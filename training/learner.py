@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -20,7 +20,9 @@ from lane_sad_ros.network.weights import load_backbone, load_network
 from .augmentation import Changes, Kept, Prepared
 from .config import Config, Optimizer
 from .distillation import SelfAttentionDistillation, measure
+from .objective import cross_entropy
 from .parallel import synchronise_batch_norm
+from .supervision import Supervised
 
 
 class Learner:
@@ -44,9 +46,15 @@ class Learner:
             if config.distillation.weight > 0
             else None
         )
-        optimizer = make_optimizer(self.network, config.optimizer)
+        self.supervised = (
+            Supervised(self.network, config.supervised_layers())
+            if config.deep_supervision.weight > 0
+            else None
+        )
+        whole: nn.Module = self.supervised or self.network
+        optimizer = make_optimizer(whole, config.optimizer)
         self.schedule = LambdaLR(optimizer, course(config.optimizer, config.steps))
-        module = torch.compile(self.network) if config.compile else self.network
+        module = torch.compile(whole) if config.compile else whole
         self.forward, self.optimizer = fabric.setup(module, optimizer)  # type: ignore[arg-type]
         self.changes = Changes(layout, config.lane_width, fabric.device, kept)
 
@@ -60,11 +68,15 @@ class Learner:
         if self.distillation is not None:
             self.distillation.active = step >= config.distillation.start
             distil = self.distillation if self.distillation.active else None
-        terms = config.objective(*self.forward(inputs), *truth)
+        segmentation, existence, *heads = self.forward(inputs)
+        terms = config.objective(segmentation, existence, *truth)
         terms["total"] = terms["task"]
+        if heads:
+            terms["supervision"] = self._supervision(heads[0], *truth)
+            terms["total"] = terms["total"] + config.deep_supervision.weight * terms["supervision"]
         if distil is not None:
             terms["distillation"] = distil.loss()
-            terms["total"] = terms["task"] + config.distillation.weight * terms["distillation"]
+            terms["total"] = terms["total"] + config.distillation.weight * terms["distillation"]
         self.optimizer.zero_grad()
         self.fabric.backward(terms["total"])
         self.fabric.clip_gradients(
@@ -74,6 +86,14 @@ class Learner:
         self.schedule.step()
         self.average.update_parameters(self.network)
         return terms
+
+    def _supervision(
+        self, heads: Sequence[Tensor], target: Tensor, _exists: Tensor, known: Tensor
+    ) -> Tensor:
+        """The sum of the cross-entropies of the heads, not yet multiplied by its weight."""
+        background = self.config.objective.background
+        losses = [cross_entropy(logits.float(), target, background, known) for logits in heads]
+        return torch.stack(losses).sum()
 
     def measure(self, batch: Prepared) -> dict[str, float]:
         """What there is to log of distillation, see `measure`; nothing without it."""
@@ -88,7 +108,9 @@ class Learner:
 
     def parts(self) -> dict[str, Any]:
         """All that has a state, by name."""
+        heads = {} if self.supervised is None else {"heads": self.supervised.heads}
         return {
+            **heads,
             "network": self.network,
             "average": self.average,
             "optimizer": self.optimizer,
@@ -121,7 +143,7 @@ def make_network(config: Config, layout: LaneLayout) -> LaneNetwork:
     return network
 
 
-def make_optimizer(network: LaneNetwork, settings: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
     """The optimiser of a network, at its highest learning rate."""
     if settings.kind == "adamw":
         return torch.optim.AdamW(

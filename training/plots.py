@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import yaml
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
-from lane_sad_ros.files import replacing
+from lane_sad_ros.files import read_yaml, replacing
 from lane_sad_ros.image_files import IMAGE_SUFFIXES, image_names, read_image
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.base import LaneNetwork
@@ -330,8 +329,11 @@ def start_of(run: Path) -> str:
         raise FileNotFoundError(
             f"{path}: no such file; name the folder of a run, or a weights file"
         )
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))["distillation"]
-    return f"SAD from step {settings['start']}" if settings["weight"] else WITHOUT
+    settings = read_yaml(path)
+    if settings.get("deep_supervision", {}).get("weight"):
+        return "deep supervision"
+    found = settings["distillation"]
+    return f"SAD from step {found['start']}" if found["weight"] else WITHOUT
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -15,6 +15,7 @@ ARCHITECTURES: dict[str, Callable[..., LaneNetwork]] = {
     "enet_sad": ENetSAD,
     "resnet18": partial(ResNet, 18),
     "resnet34": partial(ResNet, 34),
+    "resnet101": partial(ResNet, 101),
 }
 
 

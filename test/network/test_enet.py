@@ -149,7 +149,7 @@ def test_a_described_network_can_be_built_again(arch) -> None:
 
 
 def test_unknown_networks_and_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="'scnn', known are enet_sad, resnet18, resnet34"):
+    with pytest.raises(ValueError, match="'scnn', known are enet_sad, resnet18, resnet34, res"):
         build_network("scnn", 4, SMALL)
     with pytest.raises(ValueError, match="resnet18 has no option shared_encoder, known are exis"):
         build_network("resnet18", 4, SMALL, shared_encoder=True)

@@ -35,13 +35,17 @@ def stage_outputs(made: ResNet, batch: Tensor) -> dict[str, Tensor]:
 
 
 # The backbones have as many parameters as torchvision's without `fc`.
-@pytest.mark.parametrize(("depth", "backbone"), [(18, 11_176_512), (34, 21_284_672)])
-def test_parameter_counts(depth, backbone) -> None:
-    made = ResNet(depth, 4, (976, 208))
+@pytest.mark.parametrize(
+    ("depth", "backbone", "channels"),
+    [(18, 11_176_512, 512), (34, 21_284_672, 512), (101, 42_500_160, 2048)],
+)
+def test_parameter_counts(depth, backbone, channels) -> None:
+    with torch.device("meta"):
+        made = ResNet(depth, 4, (976, 208))
     counts = {name: sum(p.numel() for p in m.parameters()) for name, m in made.named_children()}
-    reduce = 9 * 512 * 128 + 2 * 128
-    classify = 5 * (128 + 1)
-    existence = 5 * (512 + 1) + 128 * (5 * 61 * 13 + 1) + 4 * (128 + 1)
+    reduce = 9 * channels * channels // 4 + 2 * channels // 4
+    classify = 5 * (channels // 4 + 1)
+    existence = 5 * (channels + 1) + 128 * (5 * 61 * 13 + 1) + 4 * (128 + 1)
     assert counts.pop("reduce") == reduce
     assert counts.pop("classify") == classify
     assert counts.pop("existence") == existence
@@ -59,10 +63,13 @@ def test_output_shapes(lanes, input_size) -> None:
     assert existence.shape == (2, lanes)
 
 
-@pytest.mark.parametrize("depth", [18, 34])
+@pytest.mark.parametrize("depth", [18, 34, 101])
 def test_stages_can_be_watched_and_end_at_an_eighth(depth) -> None:
     found = stage_outputs(ResNet(depth, 4, SMALL).eval(), images())
-    assert {name: features.shape[1] for name, features in found.items()} == STAGES
+    wide = 4 if depth == 101 else 1
+    assert {name: f.shape[1] for name, f in found.items()} == {
+        name: wide * channels for name, channels in STAGES.items()
+    }
     assert {name: tuple(f.shape[2:]) for name, f in found.items()} == {
         "layer1": (16, 24),
         "layer2": (8, 12),
@@ -71,12 +78,13 @@ def test_stages_can_be_watched_and_end_at_an_eighth(depth) -> None:
     }
 
 
-def test_dilation_leaves_the_weights_their_meaning() -> None:
+@pytest.mark.parametrize(("depth", "strided_one"), [(34, "conv1"), (101, "conv2")])
+def test_dilation_leaves_the_weights_their_meaning(depth, strided_one) -> None:
     """With strides for dilations, every fourth place of the last stage is what it was."""
-    dilated = ResNet(34, 4, SMALL).eval()
+    dilated = ResNet(depth, 4, SMALL).eval()
     strided = copy.deepcopy(dilated)
     for stage in (strided.layer3, strided.layer4):
-        stage[0].conv1.stride = stage[0].downsample[0].stride = (2, 2)
+        getattr(stage[0], strided_one).stride = stage[0].downsample[0].stride = (2, 2)
         for module in stage.modules():
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
                 module.dilation = module.padding = (1, 1)
@@ -88,7 +96,8 @@ def test_dilation_leaves_the_weights_their_meaning() -> None:
     with torch.inference_mode():
         fine, coarse = features(dilated, batch), features(strided, batch)
     assert (fine.shape[2:], coarse.shape[2:]) == ((13, 19), (4, 5))
-    torch.testing.assert_close(fine[..., ::4, ::4], coarse, atol=1e-4, rtol=1e-4)
+    scale = coarse.abs().max()
+    torch.testing.assert_close(fine[..., ::4, ::4] / scale, coarse / scale, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(64, 80), (96, 64), (32, 192)])

@@ -175,6 +175,7 @@ def test_variants_are_what_they_are_called() -> None:
         "early": {"start": shared.steps // 6},
         "strong": {"weight": 1.0},
         "strong_early": {"weight": 1.0, "start": shared.steps // 6},
+        "deep": {"weight": 0.0, "start": 0},
         "low": {"paths": ((e1, e2),)},
         "backward": {"paths": ((e4, e3), (e3, e2))},
         "forward": {
@@ -186,6 +187,8 @@ def test_variants_are_what_they_are_called() -> None:
         "max4": {"mapping": "max", "power": 4.0},
     }
     assert {v.of(shared, seed=5).seed for v in VARIANTS} == {5}
+    supervised = {v.name for v in VARIANTS if v.of(shared, seed=5).deep_supervision.weight > 0}
+    assert supervised == {"deep"}
 
 
 def test_statistics_are_of_pairs() -> None:

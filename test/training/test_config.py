@@ -109,7 +109,7 @@ def test_files_that_build_on_each_other_are_told(tmp_path: Path) -> None:
 def test_there_is_a_configuration_for_each_row_of_the_papers_tables() -> None:
     for dataset, (network, arch), sad in itertools.product(
         ("tusimple", "culane", "bdd100k"),
-        (("enet", "enet_sad"), ("r18", "resnet18"), ("r34", "resnet34")),
+        (("enet", "enet_sad"), ("r18", "resnet18"), ("r34", "resnet34"), ("r101", "resnet101")),
         ("_sad", ""),
     ):
         config = read_config(CONFIGS / f"{dataset}_{network}{sad}.yaml")
@@ -129,7 +129,7 @@ def test_the_documented_deviations_are_those_of_the_files() -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", text, re.MULTILINE)
     assert len(rows) > 20
     for dataset, number in (("tusimple", 0), ("culane", 1), ("bdd100k", 2)):
-        for network in ("enet_sad", "r18_sad", "r34_sad"):
+        for network in ("enet_sad", "r18_sad", "r34_sad", "r101_sad"):
             values: Any = plain(read_config(CONFIGS / f"{dataset}_{network}.yaml"))
             for key, cell in rows:
                 told = re.findall(r"`(.+?)`", cell)

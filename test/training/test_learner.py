@@ -16,8 +16,10 @@ from training.config import PRECISIONS, Config, Optimizer, Source
 from training.datasets import LabelledImage
 from training.distillation import Distillation
 from training.learner import Learner, course, make_network, make_optimizer
+from training.objective import cross_entropy
 from training.parallel import make_fabric
 from training.samples import Samples
+from training.supervision import DeepSupervision
 
 CONFIG = Config(
     crop=(0, 160, 1280, 720),
@@ -86,6 +88,30 @@ def test_before_its_start_there_is_no_distillation() -> None:
     one = learner(config)
     names = [set(one.learn(batch(), step)) for step in (2, 3)]
     assert [("distillation" in terms) for terms in names] == [False, True]
+
+
+def test_deep_supervision_teaches_earlier_layers_and_leaves_nothing_behind() -> None:
+    plain = dataclasses.replace(CONFIG, distillation=Distillation(weight=0.0))
+    config = dataclasses.replace(plain, deep_supervision=DeepSupervision(weight=0.5))
+    one, other = learner(config), learner(plain)
+    assert one.supervised is not None
+    heads = [head.weight.clone() for head in one.supervised.heads]
+    inputs, target, _, _ = one.changes(batch())
+    maps = one.supervised.train()(inputs)[2]
+    assert [logits.shape[1:] for logits in maps] == [(7, 32, 64)] * 2
+    by_hand = sum(cross_entropy(logits, target, 0.4).item() for logits in maps)
+    terms = one.learn(batch(), 0)
+    assert terms["supervision"].item() == pytest.approx(by_hand, rel=1e-4)
+    expected = terms["task"] + 0.5 * terms["supervision"]
+    assert terms["total"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert not any(map(torch.equal, heads, (head.weight for head in one.supervised.heads)))
+    other.learn(batch(), 0)
+    first, second = state(one.network), state(other.network)
+    assert not torch.equal(
+        first["encoder2.0.branch.0.0.weight"], second["encoder2.0.branch.0.0.weight"]
+    )
+    assert first.keys() == second.keys() == one.average.module.state_dict().keys()
+    assert not any(module._forward_hooks for module in one.average.module.modules())
 
 
 def test_a_step_goes_down_the_gradient_of_the_total_in_training_mode() -> None:
