@@ -126,7 +126,7 @@ def test_the_documented_deviations_are_those_of_the_files() -> None:
     """The column "here" of the table in docs/training.md: one value, or one for each data set."""
     page = (CONFIGS.parents[1] / "docs" / "training.md").read_text()
     text = page.partition("What the files say beside the paper")[2].partition("Lanes are")[0]
-    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", text, re.MULTILINE)
+    rows = re.findall(r"^`([\w.]+)` \| (.+?) \|", text, re.MULTILINE)
     assert len(rows) > 20
     for dataset, number in (("tusimple", 0), ("culane", 1), ("bdd100k", 2)):
         for network in ("enet_sad", "r18_sad", "r34_sad", "r101_sad"):
