@@ -25,15 +25,30 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lane_sad_ros.msg import LaneArray
 from lifecycle_msgs.msg import Transition
 
-from benchmark.live import Failed, Pixels, Rig, running, until
+from lane_sad_ros.ros.rig import Failed, Pixels, Rig, running, until
 
 Start = Callable[..., AbstractContextManager[Rig]]
-"""Starts a node: start(parameter=value, cameras=[...], stall=FILE)."""
+"""Starts a node: start(parameter=value, cameras=[...], stall=FILE).
+
+While FILE exists, detections do not end.
+"""
 
 EIGHT = [f"camera_{index}" for index in range(8)]
 _ROUNDS = 10  # of images of all cameras
 _ENDS = 2.0  # seconds in which a process ends after a signal
 _TOLD = 2.0  # seconds in which a stall is an error
+_STALLING = """
+import pathlib, sys, time
+from lane_sad_ros.detection import LaneDetector
+from lane_sad_ros.ros.detector import node
+detect = LaneDetector.detect
+def stall(self, *a, **k):
+    while pathlib.Path({flag!r}).exists():
+        time.sleep(0.02)
+    return detect(self, *a, **k)
+LaneDetector.detect = stall
+sys.exit(node.main())
+"""
 
 
 @dataclass(frozen=True)
@@ -221,7 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
 
         def start(cameras: Sequence[str] = ("",), stall: Path | None = None, **more: Any) -> Any:
-            return running(Path(folder) / "node.log", {**parameters, **more}, cameras, stall)
+            program = ["-c", _STALLING.format(flag=str(stall))] if stall else None
+            return running(Path(folder) / "node.log", {**parameters, **more}, cameras, program)
 
         for fault in FAULTS:
             if (options.short and not fault.short) or options.only not in fault.name:

@@ -19,8 +19,8 @@ import numpy as np
 from lane_sad_ros.msg import EgoLane
 from visualization_msgs.msg import MarkerArray
 
-from benchmark.live import Pixels, Rig, running
 from lane_sad_ros.arguments import positive
+from lane_sad_ros.ros.rig import Pixels, Rig, running
 
 _GROWTH = 0.05  # of the resident memory, after the warm-up
 _SLOWER = 0.1  # of the rate

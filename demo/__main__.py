@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from demo import report
 from demo.drive import render_drive
-from demo.node import NodeProcess
 from demo.player import Player
 from lane_sad_ros import files
 from lane_sad_ros.arguments import add_topic, add_weights, positive
@@ -30,6 +29,7 @@ from lane_sad_ros.formats.drives import Scene
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame, open_frames
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
+from lane_sad_ros.ros.node_process import NodeProcess
 from lane_sad_ros.ros.playing.collector import Collector
 from lane_sad_ros.ros.playing.player import Pace
 from lane_sad_ros.ros.playing.session import Session, SessionError, check_alone

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lane_sad_ros.arguments import add_weights, count
+from lane_sad_ros.arguments import add_weights, count, positive
 from lane_sad_ros.cli.common import CommandError, input_errors
 from lane_sad_ros.files import replacing, write_json
-from lane_sad_ros.names import ENGINES
+from lane_sad_ros.names import AUTO, ENGINES
 
 if TYPE_CHECKING:
     from lane_sad_ros.detection import Frame, LaneDetector
 
 _STAGES = ("preprocess", "network", "decode")
+_LIVE = ("engine", "sent", "answered", "median ms", "90 % ms", "CPU ms", "MB")
 _COLUMNS = ("engine", "batch", *_STAGES, "total ms", "10-90 %", "images/s", "of eager")
 
 
@@ -52,10 +57,23 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--repeats", type=count, default=50, help="turns (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw them (needs matplotlib)")
+    parser.add_argument(
+        "--live",
+        type=positive,
+        metavar="HZ",
+        help="start the node instead and send it the rendered road so often, through DDS: from "
+        "publishing to lanes, images without an answer, CPU time of an image, peak memory (needs "
+        "ROS 2)",
+    )
+    parser.add_argument(
+        "--seconds", type=positive, default=20.0, help="of --live (default: %(default)g)"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.live:
+        return _run_live(options)
     from lane_sad_ros.evaluation import speed
 
     with input_errors():
@@ -85,6 +103,49 @@ def _run(options: argparse.Namespace) -> int:
     if options.plot:
         _plot(options.plot, result)
     return 0
+
+
+def _run_live(options: argparse.Namespace) -> int:
+    """Measures the node with one engine after the other."""
+    if importlib.util.find_spec("rclpy") is None:
+        raise CommandError("--live starts the node, which needs ROS 2 (rclpy); source its setup")
+    figures = {name: _live(options, name) for name in options.engine or [AUTO]}
+    rows = [_LIVE, *(_live_row(name, found) for name, found in figures.items())]
+    print(_table(rows))
+    if options.json:
+        write_json(options.json, figures)
+    return 0
+
+
+def _live(options: argparse.Namespace, engine: str) -> dict[str, Any]:
+    """What `ros.live` finds; a process of its own, as the commands need no ROS."""
+    parameters = {
+        "engine": engine,
+        "threads": options.threads,
+        "weights": options.weights or "",
+        "device": options.device,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "lane_sad_ros.ros.live", str(options.live), str(options.seconds)],
+        input=json.dumps(parameters),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise CommandError(f"engine {engine}: {(done.stderr.splitlines() or ['no answer'])[-1]}")
+    return json.loads(done.stdout)
+
+
+def _live_row(engine: str, found: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        engine,
+        str(found["sent"]),
+        str(found["answered"]),
+        f"{found['ms']['median']:.1f}",
+        f"{found['ms']['p90']:.1f}",
+        f"{found['cpu_ms']:.1f}",
+        f"{found['memory_mb']:.0f}",
+    )
 
 
 def _frames(options: argparse.Namespace) -> list[Frame]:
@@ -141,11 +202,10 @@ def _agreements(
 def _text(result: dict[str, Any]) -> str:
     about = result["machine"]
     rows = [_COLUMNS, *(_row(entry) for entry in result["speed"])]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{about.get('gpu', about['processor'])}, {about['cores']} cores, load {about['load']:.1f}"
     ]
-    lines += ["  ".join(map(str.rjust, row, widths)) for row in rows]
+    lines.append(_table(rows))
     lines += [
         f"{name}: {one['flags_equal']:.2%} of the flags are eager's, 99 % of the points within "
         f"{one['pixels_99']:.2f} pixels"
@@ -153,6 +213,11 @@ def _text(result: dict[str, Any]) -> str:
         if name != "eager"
     ]
     return "\n".join(lines)
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

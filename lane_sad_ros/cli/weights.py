@@ -60,17 +60,23 @@ def _run_show(options: argparse.Namespace) -> int:
     from lane_sad_ros.network import weights
 
     with input_errors():
-        path = options.file or weights.default_weights_path()
-        network, layout, metadata = weights.load(path)
+        path = Path(options.file or weights.default_weights_path())
+        if path.suffix == ".onnx":
+            from lane_sad_ros.network.onnx_file import read_onnx
+
+            layout, metadata = read_onnx(path)
+            parameters = metadata["export"]["parameters"]
+        else:
+            network, layout, metadata = weights.load(path)
+            parameters = sum(parameter.numel() for parameter in network.parameters())
     built = [
         f"{name} {'yes' if value else 'no'}"
         for name, value in metadata["network"].items()
         if name != "arch"
     ]
     lines = {
-        "file": f"{path} ({Path(path).stat().st_size / 1e6:.2f} MB, format {metadata['format']})",
-        "network": f"{network.arch} ({', '.join(built)}), "
-        f"{sum(parameter.numel() for parameter in network.parameters()):,} parameters",
+        "file": f"{path} ({path.stat().st_size / 1e6:.2f} MB, format {metadata['format']})",
+        "network": f"{metadata['network']['arch']} ({', '.join(built)}), {parameters:,} parameters",
         "layout": f"{layout.name}: {', '.join(layout.slots)}",
         "camera": f"{size_text(layout.image_size)}, crop {layout.crop} (left, top, right, bottom)",
         "network input": f"{size_text(layout.input_size)}, RGB mean {layout.mean}, "
@@ -81,6 +87,7 @@ def _run_show(options: argparse.Namespace) -> int:
         f"{layout.decoding.side_margin:g}",
         "training": metadata["training"] or "not told",
         "figures": metadata["figures"] or "none measured",
+        **({"export": metadata["export"]} if "export" in metadata else {}),
     }
     for name, value in lines.items():
         _show(name, value, 0)

@@ -1,6 +1,7 @@
 """Networks as files for other programs: they say what they are, and give the same."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def exported(tmp_path_factory, tiny_layout) -> tuple[Path, Path]:
         main(["weights", "export", "onnx", str(folder / "a.onnx"), "--weights", str(weights)]) == 0
     )
     return weights, folder / "a.onnx"
+
+
+def test_weights_show_tells_what_an_exported_file_is(exported, tiny_layout, capsys) -> None:
+    capsys.readouterr()
+    assert main(["weights", "show", str(exported[1])]) == 0
+    shown = capsys.readouterr().out
+    for word in ("a.onnx", "enet_sad", "parameters", *tiny_layout.slots, "64x48", "opset: 18"):
+        assert word in re.sub(" +", " ", shown)
 
 
 def test_the_detector_runs_from_the_onnx_file_alone(exported, tiny_layout, tmp_path) -> None:

@@ -6,6 +6,8 @@ help in `names.ENGINES`. Everything before and after the network is the same for
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lane_sad_ros.detection.engines import cuda, onnx, openvino, pytorch
 from lane_sad_ros.detection.engines.base import Engine, EngineError, Forward, Job
 from lane_sad_ros.names import AUTO
@@ -23,64 +25,40 @@ __all__ = [
 
 _FP32, _HALF = 0.5, 1.0  # pixels that lanes may be away from eager's
 
+_OPENVINO = Engine(
+    openvino.fp32, ("cpu",), needs=("openvino",), extra="openvino", bound=_FP32, onnx=True
+)
+_CUDAGRAPH = Engine(cuda.fp16, ("cuda",), bound=_HALF, captures=True)
+
 ENGINES: dict[str, Engine] = {
-    "eager": Engine(
-        pytorch.eager,
-        devices=("cpu", "cuda", "mps"),
-        bound=_FP32,
-    ),
+    "eager": Engine(pytorch.eager, ("cpu", "cuda", "mps"), bound=_FP32),
     "compiled": Engine(
         pytorch.Compiled,
-        devices=("cpu",),
+        ("cpu",),
         works=pytorch.has_compiler,
         lacks="needs a C++ compiler and PyTorch 2.6; install g++",
     ),
-    "openvino": Engine(
-        openvino.fp32,
-        devices=("cpu",),
-        needs=("openvino",),
-        extra="openvino",
-        bound=_FP32,
-        onnx=True,
-    ),
-    "openvino-bf16": Engine(
-        openvino.bf16,
-        devices=("cpu",),
-        needs=("openvino",),
-        extra="openvino",
+    "openvino": _OPENVINO,
+    "openvino-bf16": replace(
+        _OPENVINO,
+        make=openvino.bf16,
         works=openvino.has_bf16,
         lacks="needs a CPU with bfloat16 instructions; use openvino",
         bound=_HALF,
-        onnx=True,
     ),
-    "onnx": Engine(
-        onnx.OnnxRuntime,
+    "onnx": replace(
+        _OPENVINO,
+        make=onnx.OnnxRuntime,
         devices=("cpu", "cuda"),
         needs=("onnxruntime", "onnx", "onnxscript"),
         extra="onnx",
         works=onnx.runs_on,
         lacks="needs the ONNX Runtime for CUDA; install onnxruntime-gpu in place of onnxruntime",
-        bound=_FP32,
-        onnx=True,
     ),
-    "cudagraph": Engine(
-        cuda.fp16,
-        devices=("cuda",),
-        bound=_HALF,
-        captures=True,
-    ),
-    "cudagraph-bf16": Engine(
-        cuda.bf16,
-        devices=("cuda",),
-        bound=_HALF,
-        captures=True,
-    ),
-    "tensorrt": Engine(
-        cuda.TensorRT,
-        devices=("cuda",),
-        needs=("torch_tensorrt",),
-        extra="tensorrt",
-        captures=True,
+    "cudagraph": _CUDAGRAPH,
+    "cudagraph-bf16": replace(_CUDAGRAPH, make=cuda.bf16),
+    "tensorrt": replace(
+        _CUDAGRAPH, make=cuda.TensorRT, needs=("torch_tensorrt",), extra="tensorrt", bound=0.0
     ),
 }
 

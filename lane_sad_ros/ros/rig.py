@@ -1,4 +1,4 @@
-"""A running node with a camera before it and a listener behind it, for faults and long runs."""
+"""A running node with a camera before it and a listener behind it, to be measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lane_sad_ros.msg import LaneArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
@@ -25,7 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from demo.node import NodeProcess
+from lane_sad_ros.msg import LaneArray
+from lane_sad_ros.ros.node_process import NodeProcess
 from lane_sad_ros.ros.types import MESSAGES
 
 T = TypeVar("T")
@@ -35,18 +35,6 @@ PATIENCE = 60.0
 """Seconds that anything gets to happen."""
 
 _RELIABLE = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
-_STALLING = """
-import pathlib, sys, time
-from lane_sad_ros.detection import LaneDetector
-from lane_sad_ros.ros.detector import node
-detect = LaneDetector.detect
-def stall(self, *a, **k):
-    while pathlib.Path({flag!r}).exists():
-        time.sleep(0.02)
-    return detect(self, *a, **k)
-LaneDetector.detect = stall
-sys.exit(node.main())
-"""
 
 
 class Failed(Exception):
@@ -104,8 +92,13 @@ class Rig:
         self.cameras[camera].publish(MESSAGES.image(pixels, encoding, header))
         return stamp_ns
 
-    def answered(self, pixels: Pixels, camera: str = "", **options: Any) -> float:
-        """Seconds until an image is answered, which is sent anew twice a second. Raises Failed."""
+    def answered(
+        self, pixels: Pixels, camera: str = "", patience: float = PATIENCE, **options: Any
+    ) -> float:
+        """Seconds until an image is answered, which is sent anew twice a second.
+
+        Raises Failed after `patience` seconds.
+        """
         began = time.monotonic()
         sent: set[int] = set()
         due = 0.0
@@ -117,7 +110,7 @@ class Rig:
                 due = time.monotonic() + 0.5
             return any(stamp in sent for _, stamp in self.answers[camera][-20:])
 
-        until(found, f"lanes of camera {camera or 'image'}")
+        until(found, f"lanes of camera {camera or 'image'}", patience)
         return time.monotonic() - began
 
     def heard(self, sent: Mapping[str, int]) -> bool:
@@ -161,10 +154,9 @@ def running(
     log: Path,
     parameters: dict[str, Any],
     cameras: Sequence[str] = ("",),
-    stall: Path | None = None,
+    program: Sequence[str] | None = None,
 ) -> Iterator[Rig]:
-    """A rig as long as the `with` block. stall: a file; while it exists, detections do not end."""
-    program = ["-c", _STALLING.format(flag=str(stall))] if stall else None
+    """A rig as long as the `with` block. program: as of `NodeProcess`."""
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("lane_sad_rig")
     executor = SingleThreadedExecutor()
