@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,28 @@ def test_converted_networks_are_kept_and_made_again_when_damaged(job, cache) -> 
     torch.testing.assert_close(make_engine("openvino", job)(given)[0], expected)
     (kept,) = cache.glob("*.blob")
     assert kept.stat().st_size > 1000
+
+
+def test_ctrl_c_is_heard_after_openvino_was_used_twice(job, make_weights, cache) -> None:
+    """In a process of its own: OpenVINO has a stack for signals, which has to be there for them."""
+    usable("openvino", job)
+    program = (
+        "import gc, signal, sys\n"
+        "import numpy as np\n"
+        "from lane_sad_ros import LaneDetector\n"
+        "options = {'device': 'cpu', 'engine': 'openvino'}\n"
+        "first, second = (LaneDetector.from_weights(sys.argv[1], **options) for _ in range(2))\n"
+        "first(np.zeros((96, 128, 3), np.uint8)), second(np.zeros((96, 128, 3), np.uint8))\n"
+        "del first; gc.collect()\n"
+        "del second; gc.collect()\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('heard')\n"
+    )
+    call = [sys.executable, "-c", program, str(make_weights())]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_the_cache_keeps_apart_what_differs(make_weights, cache) -> None:

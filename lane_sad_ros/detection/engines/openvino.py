@@ -28,7 +28,7 @@ class OpenVino:
         import openvino
 
         self._job = job
-        self._core = openvino.Core()
+        self._core = _core()
         self._settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
@@ -61,6 +61,18 @@ class OpenVino:
         compiled.export_model(blob)
         cache.keep(key, ".blob", blob.getvalue())
         return compiled
+
+
+@functools.cache
+def _core() -> Any:
+    """The one core of this process, which stays.
+
+    A core changes the thread's stack for signals, and at its end gives back the one before: where
+    that was of a core that has ended, the next signal would kill the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def convert(job: Job, batch: int) -> Any:
@@ -108,9 +120,7 @@ class _Tensors(torch.nn.Module):
 
 def has_bf16(_: torch.device) -> bool:
     """Whether the CPU computes with bfloat16."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 fp32: Any = partial(OpenVino, precision="f32")
