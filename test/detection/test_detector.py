@@ -18,6 +18,7 @@ from lane_sad_ros.detection import (
     segmentation_to_image,
 )
 from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import WeightsError, load
 
 # RGB of the paint that `PaintNetwork` takes for the lane of each slot.
@@ -113,6 +114,16 @@ def test_one_slot_for_all_lanes(tiny_layout: LaneLayout, existence: bool) -> Non
     full = segmentation_to_image(both.segmentation, layout, (640, 480))
     assert full.max() == 1
     assert full[479, 128] == full[479, 576] == 1
+
+
+def test_network_in_training_mode_is_run_in_evaluation_mode(tiny_layout: LaneLayout) -> None:
+    size = tiny_layout.input_size
+    network = build_network("enet_sad", len(tiny_layout.slots), size).train()
+    image = Frame(np.random.default_rng(3).integers(0, 255, (*size[::-1], 3), np.uint8))
+    detector = LaneDetector(network, tiny_layout, device="cpu")
+    first, second = (detector.detect([image], segmentation=True)[0] for _ in range(2))
+    assert first.segmentation is not None and second.segmentation is not None
+    np.testing.assert_array_equal(first.segmentation, second.segmentation)  # no dropout
 
 
 @pytest.mark.parametrize("arch", ["enet_sad", "resnet18"])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+import training.clock
 import training.fit
 import training.legs
 from lane_sad_ros.arguments import duration
@@ -102,6 +104,18 @@ def test_images_on_the_device_make_the_same_run(config: Config, tmp_path: Path) 
     assert same(tmp_path / "host", tmp_path / "device")
     with pytest.raises(ValueError, match="cache is a number of MB or device, not 'disk'"):
         dataclasses.replace(config, cache="disk")
+
+
+def test_the_precision_of_the_configuration_is_that_of_the_run(
+    config: Config, tmp_path: Path
+) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        changed = dataclasses.replace(config, precision=precision, steps=1, validation=())
+        fit(changed, tmp_path / precision)
+        losses.append(read_history(tmp_path / precision)[0]["loss/total"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def test_history_tells_when_distillation_began(config: Config, tmp_path: Path) -> None:
@@ -392,6 +406,18 @@ def test_what_a_process_took_to_begin_is_part_of_the_leg() -> None:
     assert 0 < process_seconds() < 24 * 3600
     assert Clock(100).step_fits()
     assert not Clock(100, gone=99).step_fits()
+
+
+@pytest.mark.parametrize(("start", "fits"), [(5, True), (25, False)])
+def test_first_step_is_expected_to_take_as_long_as_the_start(
+    start: float, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine makes both slow: 25 s and as many again leave too little of a minute."""
+    now = 1000.0
+    monkeypatch.setattr(training.clock, "time", SimpleNamespace(monotonic=lambda: now))
+    clock = Clock(60, gone=2)
+    now += start - 2
+    assert clock.step_fits() is fits
 
 
 @pytest.mark.parametrize(

@@ -431,6 +431,15 @@ def test_under_load_the_newest_frame_wins_and_drops_are_counted(start_node, clie
     assert len(stamps) == status.count("processed")
 
 
+def test_queues_are_as_long_as_the_parameters_say(start_node, client):
+    node = start_node(image_depth=23, output_depth=17)
+    client.wait_for_state("active")
+    depths = {p.topic_name: p.qos_profile.depth for p in node.publishers}
+    assert depths["/lane_detector/lanes"] == depths["/lane_detector/overlay"] == 17
+    (image,) = [s for s in node.subscriptions if s.topic_name == "/image"]
+    assert image.qos_profile.depth == 23
+
+
 def test_services_answer_while_frames_are_processed(start_node, client):
     start_node()
     client.lanes()
