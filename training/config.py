@@ -41,7 +41,8 @@ def paper_paths(arch: str) -> tuple[tuple[str, str], ...]:
 class Source:
     """A data set, see docs/datasets.md.
 
-    path: label file, list or folder. kind: tusimple, culane, bdd100k, negatives, lanes or packed.
+    path: label file, list or folder. kind: tusimple, culane, bdd100k, negatives, lanes, packed or
+    scenes.
     split: train, val or test, of an official data set in the folder `path`.
     root: folder that image paths start at. share: of the training samples, relative to the others'.
     labels: of kind "lanes", what of the file is taken and what its lines say.
@@ -67,7 +68,8 @@ class Source:
     @property
     def name(self) -> str:
         """What figures on this source are called by: its file, or folder of a file of that name."""
-        path = self.path.parent if self.path.name in ("labels.json", "lanes.json") else self.path
+        inner = self.path.name in ("labels.json", "lanes.json", "recipe.json")
+        path = self.path.parent if inner else self.path
         return "_".join(part for part in (path.stem, self.split) if part)
 
     def open(self, reading: Reading | None = None) -> LabelledDataset:

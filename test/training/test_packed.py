@@ -13,6 +13,7 @@ from training.config import Config, Source, differing, plain, read_config
 from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets import packed as packed_module
 from training.datasets.packed import Origin, Packed, bytes_needed, pack, size_of, verify
+from training.datasets.synthetic import write_scenes
 
 ORIGIN = Origin("a set", "CC BY 4.0", 640)
 
@@ -126,6 +127,28 @@ def test_a_configurations_sets_are_packed_and_trained_on(
     dataset = source.open()
     assert isinstance(dataset, Packed) and dataset.manifest["licence"] == "MIT"
     assert dataset[1].image.shape == (36, 64, 3)
+
+
+def test_scenes_are_packed_as_seeds_and_rendered_where_they_are_trained_on(tmp_path: Path) -> None:
+    labels = write_scenes(tmp_path / "scenes", 2, seed=5, size=(160, 90))
+    config = tmp_path / "run.yaml"
+    config.write_text(f"data:\n- {{path: {labels}, share: 2.0}}\n")
+    assert main(["pack", str(config), str(tmp_path / "out"), "--seeds"]) == 0
+    (source,) = read_config(tmp_path / "out/config.yaml").data
+    assert (source.kind, source.share, source.name) == ("scenes", 2.0, "00_scenes")
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.json")) < 2000
+    found, wanted = source.open(), open_dataset("tusimple", labels)
+    assert len(found) == len(wanted) == 2
+    for index in range(2):
+        np.testing.assert_array_equal(found[index].image, wanted[index].image)
+        assert len(found[index].lanes) == len(wanted[index].lanes)
+        for lane, true in zip(found[index].lanes, wanted[index].lanes, strict=True):
+            np.testing.assert_array_equal(lane, true)
+    source.path.write_text('{"count": 2}')
+    source.open()  # is rendered already
+    (source.path.parent / "labels.json").unlink()
+    with pytest.raises(ValueError, match=r"recipe\.json: not the recipe of scenes"):
+        source.open()
 
 
 def test_runs_from_before_a_setting_was_there_are_the_same() -> None:

@@ -26,7 +26,12 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--width", type=int, help="of the images, instead of the one they are read at"
     )
-    parser.add_argument("--quality", type=int, default=85, help="of the JPEGs (%(default)s)")
+    parser.add_argument("--quality", type=int, default=84, help="of the JPEGs (%(default)s)")
+    parser.add_argument(
+        "--seeds",
+        action="store_true",
+        help="pack rendered scenes as their recipe.json, to be rendered where they are trained on",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say how large it gets")
     parser.set_defaults(run=_run)
 
@@ -35,7 +40,7 @@ def _run(options: argparse.Namespace) -> None:
     import yaml
     from tqdm import tqdm
 
-    from lane_sad_ros.files import replacing
+    from lane_sad_ros.files import read_text, replacing, write_text
 
     from ..augmentation import source_layout
     from ..datasets import Reading
@@ -47,9 +52,11 @@ def _run(options: argparse.Namespace) -> None:
     reading = Reading.for_layout(source_layout(config.lane_layout(), config.augmentation), 0)
     if options.width is not None:
         reading = dataclasses.replace(reading, max_width=options.width)
-    sets = [source.open(reading) for source in config.data]
+    recipes = {s: s.path.parent / "recipe.json" for s in config.data if options.seeds}
+    seeds = [source for source, recipe in recipes.items() if recipe.is_file()]
+    sets = {source: source.open(reading) for source in config.data if source not in seeds}
     needed = 0
-    for dataset in sets:
+    for dataset in sets.values():
         size = bytes_needed(dataset, options.quality)
         needed += size
         print(f"{dataset.description}: about {size / 1e6:.1f} MB")
@@ -57,9 +64,14 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         return
     packed = []
-    bar = tqdm(total=sum(map(len, sets)), unit="image")
-    for number, (source, dataset) in enumerate(zip(config.data, sets, strict=True)):
+    bar = tqdm(total=sum(map(len, sets.values())), unit="image")
+    for number, source in enumerate(config.data):
         folder = options.output / f"{number:02d}_{source.name}"
+        if source in seeds:
+            write_text(folder / "recipe.json", read_text(recipes[source]))
+            packed.append(dataclasses.replace(source, path=folder / "recipe.json", kind="scenes"))
+            continue
+        dataset = sets[source]
         origin = Origin(dataset.description, source.licence, reading.max_width, options.quality)
         pack(dataset, folder, origin, bar.update)
         packed.append(Source(folder, "packed", share=source.share, licence=source.licence))
@@ -67,5 +79,5 @@ def _run(options: argparse.Namespace) -> None:
     changed = dataclasses.replace(config, data=tuple(packed))
     with replacing(options.output / "config.yaml") as partial:
         partial.write_text(yaml.safe_dump(plain(changed), sort_keys=False), encoding="utf-8")
-    written = sum(size_of(source.path) for source in packed)
+    written = sum(size_of(s.path if s.kind == "packed" else s.path.parent) for s in packed)
     print(f"{written / 1e6:.1f} MB written; train with {options.output / 'config.yaml'}")

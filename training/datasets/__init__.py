@@ -16,7 +16,7 @@ from .tusimple import TuSimple
 
 __all__ = ["KINDS", "LabelledDataset", "LabelledImage", "Reading", "open_dataset"]
 
-KINDS = ("tusimple", "culane", "bdd100k", "lanes", "negatives", "packed")
+KINDS = ("tusimple", "culane", "bdd100k", "lanes", "negatives", "packed", "scenes")
 SPLITS = ("train", "val", "test")
 
 
@@ -31,8 +31,8 @@ def open_dataset(
 ) -> LabelledDataset:
     """The data set of a kind at a path.
 
-    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k", "lanes",
-    "negatives" or "packed".
+    kind: "tusimple" (also the rendered scenes), "culane", "bdd100k", "lanes", "negatives",
+    "packed", or "scenes", whose recipe is rendered first.
     path: the label file, list or folder of labels; with `split`, the folder of the official data
     set.
     root: the folder that image paths start at, by default as the data set's layout has it.
@@ -42,12 +42,16 @@ def open_dataset(
     """
     if kind not in KINDS:
         raise ValueError(f"no data set of kind {kind!r}; known are {', '.join(KINDS)}")
-    if kind in ("lanes", "negatives", "packed") and split is not None:
+    if kind in ("lanes", "negatives", "packed", "scenes") and split is not None:
         raise ValueError(f"{path}: {kind} have no split; leave split out")
     if kind == "lanes":
         return PolylineImages(path, root, reading, labels)
     if kind == "packed":
         return Packed(path, reading)
+    if kind == "scenes":
+        from .synthetic import rendered  # the renderer, which other sets do without
+
+        return TuSimple(rendered(path), root, reading)
     if kind == "negatives":
         return Negatives(path, root, reading)
     if split is None:

@@ -25,7 +25,7 @@ from .images import Cache, LabelledDataset, LabelledImage, Polyline, Reading, sc
 FORMAT = 1
 MANIFEST = "manifest.json"
 PART = 4096
-QUALITY = 85
+QUALITY = 84
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def _write_part(
 
 def _blobs(sample: LabelledImage, quality: int) -> tuple[bytes, bytes]:
     """The image as a JPEG, and its class map as a PNG, empty where there is none."""
-    _, image = cv2.imencode(".jpg", sample.image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    _, image = cv2.imencode(".jpg", sample.image, options)
     if sample.classes is None:
         return image.tobytes(), b""
     return image.tobytes(), cv2.imencode(".png", sample.classes)[1].tobytes()

@@ -1,6 +1,7 @@
 """Rendered scenes and drives written as data sets in the TuSimple layout, exact labels included.
 
-Beside the TuSimple labels stands `scenes.jsonl`: each picture's camera and its lanes in metres.
+Beside the TuSimple labels stand `scenes.jsonl`, each picture's camera and its lanes in metres, and,
+for scenes, `recipe.json`, from which they can be rendered again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import multiprocessing
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lane_sad_ros.files import replacing
+from lane_sad_ros.evaluation.parallel import all_cores
+from lane_sad_ros.files import parse_json, read_text, replacing, write_json
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6
 
@@ -31,6 +33,8 @@ from ..scenes.sampling import EVERY
 # Row spacing of the labels, as in TuSimple: every tenth row of 720.
 _ROWS_PER_IMAGE = 72
 _POINTS_PER_LANE = 64  # in scenes.jsonl
+
+RECIPE = "recipe.json"
 
 SIZES = {(640, 360): 0.55, (820, 295): 0.3, (480, 360): 0.15}
 """Shares of image sizes in a set of scenes: 16:9, CULane's wide shape, 4:3."""
@@ -143,7 +147,31 @@ def write_scenes(
     jobs = [
         _SceneJob(output, seed, index, size or _size(seed, index), mix) for index in range(count)
     ]
-    return _write(output, jobs, processes, "scene")
+    labels = _write(output, jobs, processes, "scene")
+    write_json(output / RECIPE, {"count": count, "seed": seed, "size": size, "mix": asdict(mix)})
+    return labels
+
+
+def rendered(recipe: Path) -> Path:
+    """The label file of the scenes of a recipe, beside it, rendered by all cores if need be.
+
+    Raises FileNotFoundError or ValueError that name the file at fault.
+    """
+    labels = recipe.parent / "labels.json"
+    if labels.exists():
+        return labels
+    right = "recipe.json of `python -m training synthesize` is right"
+    if not recipe.is_file():
+        raise FileNotFoundError(f"{recipe}: no such file; {right}")
+    found = parse_json(read_text(recipe), str(recipe), right)
+    try:
+        size, mix = found["size"], Mix(**found["mix"])
+        count, seed = int(found["count"]), int(found["seed"])
+        size = None if size is None else (int(size[0]), int(size[1]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{recipe}: not the recipe of scenes ({error}); {right}") from error
+    processes = all_cores() if count > 50 else 1  # which take a while to start
+    return write_scenes(recipe.parent, count, seed, processes, size, mix)
 
 
 def write_drive(
