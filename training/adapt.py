@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.detection import LaneDetector
 from lane_sad_ros.files import read_json_lines, writing_lines
 from lane_sad_ros.formats.labelme import read_annotation, write_annotation
+from lane_sad_ros.formats.polylines import to_record
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import LAYOUTS, LaneLayout
 from lane_sad_ros.network.base import LaneNetwork
@@ -108,9 +109,7 @@ def _record(look: Look, number: int, folder: Path) -> Record:
 def _lanes_record(
     image: str, size: tuple[int, int], lanes: Iterable[NDArray[np.float32]], number: int
 ) -> Record:
-    points = [[[round(float(u), 1), round(float(v), 1)] for u, v in lane[:, :2]] for lane in lanes]
-    width, height = size
-    return {"image": image, "width": width, "height": height, "lanes": points, "number": number}
+    return {**to_record(image, size, lanes), "number": number}
 
 
 def _lay_out(look: Look, folder: Path, number: int) -> None:

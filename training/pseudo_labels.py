@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.formats import polylines
 from lane_sad_ros.formats.slots import slot_numbers
 from lane_sad_ros.formats.tusimple import to_record, write_predictions
 from lane_sad_ros.image_files import write_image
@@ -34,11 +35,17 @@ NO_LANE = "without a lane"
 
 
 def pseudo_label(
-    source: FrameSource, detector: LaneDetector, output: Path, every: int = 1, sure: float = 0.8
+    source: FrameSource,
+    detector: LaneDetector,
+    output: Path,
+    every: int = 1,
+    sure: float = 0.8,
+    partial: bool = False,
 ) -> tuple[int, Counter[str]]:
     """Write the frames of a source that the detector is sure of, with its lanes, to a folder.
 
-    output: gets `images/` and `labels.json` in the TuSimple layout. every: each such frame only.
+    output: gets `images/` and `labels.json` in the TuSimple layout; with `partial`, `lanes.json`
+    of all frames with a lane that is sure, with those lanes alone. every: each such frame only.
     sure: see `doubt`. Returns the number of frames kept, and of those left out by their reason.
     Raises ValueError if `sure` is not in [0.5, 1], `every` is below 1, `images/` is the source
     itself, or no frame is kept.
@@ -48,29 +55,42 @@ def pseudo_label(
     records: list[dict[str, Any]] = []
     dropped: Counter[str] = Counter()
     for look in looks(source, detector, every, sure):
-        if look.doubt:
-            dropped[look.doubt] += 1
+        unfit = not look.sure if partial else look.doubt
+        if unfit:
+            dropped[look.doubt or NO_LANE] += 1
             continue
         frame = look.frame
         name = f"images/{frame.name}" + (".jpg" if not frame.name.endswith(".jpg") else "")
         write_image(output / name, frame.image)
-        height = frame.image.shape[0]
-        rows = ((np.arange(_ROWS_PER_IMAGE) + 0.5) * height / _ROWS_PER_IMAGE).round().tolist()
-        record = to_record(look.lanes, name, rows, 0.0)
-        records.append({"raw_file": name, "h_samples": rows, "lanes": record["lanes"]})
+        records.append(_partly(look, name) if partial else _wholly(look, name))
     if not records:
         raise ValueError(f"{source.path}: no frame with lanes that are sure; {left_out(dropped)}")
-    write_predictions(output / "labels.json", records)
+    write_predictions(output / ("lanes.json" if partial else "labels.json"), records)
     return len(records), dropped
+
+
+def _wholly(look: Look, name: str) -> dict[str, Any]:
+    height = look.frame.image.shape[0]
+    rows = ((np.arange(_ROWS_PER_IMAGE) + 0.5) * height / _ROWS_PER_IMAGE).round().tolist()
+    lanes = to_record(look.lanes, name, rows, 0.0)["lanes"]
+    return {"raw_file": name, "h_samples": rows, "lanes": lanes}
+
+
+def _partly(look: Look, name: str) -> dict[str, Any]:
+    return polylines.to_record(name, look.lanes.image_size, [lane.points for lane in look.sure])
 
 
 @dataclass(frozen=True)
 class Look:
-    """A frame, the lanes seen in it, and why they are not to be trusted; None if they are."""
+    """A frame, the lanes seen in it, and why they are not to be trusted; None if they are.
+
+    sure: the lanes that all looks at the frame agree on.
+    """
 
     frame: SourceFrame
     lanes: Lanes
     doubt: str | None
+    sure: tuple[Lane, ...] = ()
 
 
 def looks(
@@ -95,7 +115,9 @@ def looks(
         lanes, *others = (found.lanes for found in detector.detect(views))
         followed = lanes if tracker is None else tracker.update(lanes, frame.stamp_ns)
         if due:
-            yield Look(frame, followed, doubt(lanes, mirrored(*others), followed, sure))
+            other = mirrored(*others)
+            agreed = tuple(agreeing(lanes, other, followed, sure))
+            yield Look(frame, followed, doubt(lanes, other, followed, sure), agreed)
 
 
 def left_out(dropped: Counter[str]) -> str:
@@ -139,6 +161,24 @@ def doubt(lanes: Lanes, other: Lanes, followed: Lanes, sure: float) -> str | Non
     if by_position != [lane.slot for lane in present]:
         return "with a gap between lanes"
     return None
+
+
+def agreeing(lanes: Lanes, other: Lanes, followed: Lanes, sure: float) -> Iterator[Lane]:
+    """The lanes of a frame that are to be trusted whatever the others are; see `doubt`.
+
+    Beyond a lane that is not, none is: training gives slots by position.
+    """
+    views = list(zip(lanes, other, followed, strict=True))
+    middle = len(views) // 2
+    for side in (views[:middle][::-1], views[middle:]):
+        for one, two, three in side:
+            if not (one.exists and two.exists and three.exists):
+                break
+            if min(one.probability, two.probability) <= sure:
+                break
+            if not (_alike(one, two, lanes) and _alike(one, three, lanes)):
+                break
+            yield three
 
 
 def _alike(one: Lane, two: Lane, lanes: Lanes) -> bool:

@@ -8,6 +8,7 @@ with points in pixels of the image, which lies below the file's folder. Further 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,14 @@ def read_polylines(path: str | os.PathLike[str]) -> list[Polylines]:
     if not found:
         raise ValueError(f"{path}: holds no record")
     return found
+
+
+def to_record(
+    image: str, size: tuple[int, int], lanes: Iterable[NDArray[np.float32]]
+) -> dict[str, Any]:
+    """A record of an image of size (width, height) with lanes N×2 or N×3 of (u, v, ...)."""
+    points = [[[round(float(u), 1), round(float(v), 1)] for u, v in lane[:, :2]] for lane in lanes]
+    return dict(zip(FIELDS, (image, *size, points), strict=True))
 
 
 def _polylines(record: dict[str, Any], line: int) -> Polylines:

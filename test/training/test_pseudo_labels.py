@@ -17,8 +17,9 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.recordings.sources import open_frames
 from training.cli import main
 from training.datasets import open_dataset
+from training.datasets.polylines import Labels
 from training.datasets.synthetic import write_scenes
-from training.pseudo_labels import doubt, mirrored, pseudo_label
+from training.pseudo_labels import agreeing, doubt, mirrored, pseudo_label
 from training.scenes import Mix
 
 PLAIN = Mix(
@@ -64,6 +65,20 @@ def test_what_agrees_is_kept() -> None:
 )
 def test_what_does_not_agree_is_left_out(views: tuple[Lanes, Lanes, Lanes], reason: str) -> None:
     assert reason in (doubt(*views, 0.8) or "")
+
+
+@pytest.mark.parametrize(
+    ("views", "slots"),
+    [
+        ((road(),) * 3, [1, 2, 3, 4]),
+        ((road(s3=0.7), road(), road()), [1, 2]),
+        ((road(), road(s1=0.6), road(s4=0.05)), [2, 3]),
+        ((road(), road(8.0), road()), []),
+        ((road(s2=0.05),) * 3, [3, 4]),  # without its neighbour, 1 would get another slot
+    ],
+)
+def test_lanes_that_agree_are_kept_alone(views: tuple[Lanes, Lanes, Lanes], slots: list) -> None:
+    assert sorted(lane.slot for lane in agreeing(*views, 0.8)) == slots
 
 
 def test_a_mirrored_images_lanes_are_those_of_the_image() -> None:
@@ -129,6 +144,9 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     count = len((out / "labels.json").read_text().splitlines())
     assert f"{count} frames in" in said and 1 <= count <= 6
     assert len(list((out / "images").iterdir())) == count
+    assert main(["pseudo-label", images, str(tmp_path / "part"), "--partial", *options]) == 0
+    partly = open_dataset("lanes", tmp_path / "part/lanes.json", labels=Labels(ego_only=True))
+    assert len(partly) >= count and all(partly[i].partial and partly[i].lanes for i in range(count))
     assert main(["pseudo-label", images, str(out), "--every", "0"]) == 1
     assert "every must be at least 1" in capsys.readouterr().err
     assert main(["pseudo-label", images, str(out), "--sure", "0.2"]) == 1

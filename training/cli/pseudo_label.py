@@ -34,6 +34,12 @@ def add_parser(commands: Any) -> None:
         help="drop frames with a lane whose probability is neither above P nor below 1 - P "
         "(%(default)s)",
     )
+    parser.add_argument(
+        "--partial",
+        action="store_true",
+        help="keep each frame with a sure lane, in lanes.json: a data set of kind lanes for the "
+        "option ego_only, which learns nothing of other slots",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -47,5 +53,7 @@ def _run(options: argparse.Namespace) -> None:
 
     detector = LaneDetector.from_weights(options.weights, device=options.device)
     source = open_frames(options.input, on_bad=tqdm.write)
-    kept, dropped = pseudo_label(source, detector, options.output, options.every, options.sure)
-    print(f"{kept} frames in {options.output / 'labels.json'}; {left_out(dropped)}")
+    kept, dropped = pseudo_label(
+        source, detector, options.output, options.every, options.sure, options.partial
+    )
+    print(f"{kept} frames in {options.output}; {left_out(dropped)}")
