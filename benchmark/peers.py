@@ -36,6 +36,8 @@ def main() -> None:
     options = _parser().parse_args()
     image = read_image(options.image)
     torch.manual_seed(0)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     peer, run_peer = _peer(options.checkout, options.size, image)
     contenders = [speed.Contender("peer", run_peer)]
     with tempfile.TemporaryDirectory() as folder:
@@ -44,18 +46,24 @@ def main() -> None:
         network, layout = import_checkpoint(checkpoint, options.size, TUSIMPLE)
         save_network(weights, network, layout, {}, {})
         for name in options.engine or ["eager", "auto"]:
-            detector = LaneDetector.from_weights(weights, device="cpu", engine=name)
+            detector = LaneDetector.from_weights(
+                weights, device="cpu", engine=name, threads=options.threads
+            )
             detector.set_thresholds(existence=0.0, point=0.0)
             told = f"{name} ({detector.description['engine']})" if name == "auto" else name
             contenders.append(speed.contender(told, detector, [Frame(image)]))
         turns = speed.interleaved(contenders, options.repeats)
     result: dict[str, Any] = {"machine": speed.machine(), "size": size_text(options.size)}
     for name, taken in turns.items():
-        result[name] = speed.summary(taken, 1) | {"of_peer": speed.ratio(taken, turns["peer"])}
+        result[name] = speed.summary(taken, 1) | {
+            "of_peer": speed.ratio(taken, turns["peer"]),
+            "cpu_of_peer": speed.cpu_ratio(taken, turns["peer"]),
+        }
         total = result[name]["ms"]["total"]
         print(
             f"{name:>24}  {total['median']:7.2f} ms ({total['p10']:.2f}-{total['p90']:.2f})  "
-            f"{result[name]['of_peer']:.3f} of the peer's"
+            f"{result[name]['of_peer']:.3f} of the peer's; CPU time "
+            f"{result[name]['cpu_ms']['median']:.1f} ms, {result[name]['cpu_of_peer']:.3f}"
         )
     if options.json:
         write_json(options.json, result)
@@ -67,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=parse_size, default=(640, 368), metavar="WxH")
     parser.add_argument("--image", type=Path, default=PICTURE, help="default: a rendered road")
     parser.add_argument("--engine", action="append", choices=list(ENGINES), metavar="NAME")
+    parser.add_argument("--threads", type=count, default=0, help="of both (default: all cores)")
     parser.add_argument("--repeats", type=count, default=30)
     parser.add_argument("--json", type=Path, metavar="OUT")
     return parser

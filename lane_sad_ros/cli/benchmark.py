@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STAGES = ("preprocess", "network", "decode")
 _LIVE = ("engine", "sent", "answered", "median ms", "90 % ms", "CPU ms", "MB")
-_COLUMNS = ("engine", "batch", *_STAGES, "total ms", "10-90 %", "images/s", "of eager")
+_COLUMNS = ("engine", "batch", *_STAGES, "total ms", "10-90 %", "CPU ms", "images/s", "of eager")
 
 
 def add_parser(commands: Any) -> None:
@@ -228,6 +228,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         *(f"{entry['ms'][stage]['median']:.2f}" for stage in _STAGES),
         f"{total['median']:.2f}",
         f"{total['p10']:.2f}-{total['p90']:.2f}",
+        f"{entry['cpu_ms']['median']:.1f}",
         f"{entry['images_per_second']:.1f}",
         f"{entry['of_eager']:.2f}" if "of_eager" in entry else "",
     )

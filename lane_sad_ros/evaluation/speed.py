@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,17 @@ class Contender:
     images: int = 1
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What one run took. cpu: seconds that all threads worked, which other programs hardly change.
+
+    stages: seconds of the clock.
+    """
+
+    stages: Stages
+    cpu: float
+
+
 def contender(name: str, detector: LaneDetector, frames: Sequence[Frame]) -> Contender:
     """A detector on a batch of frames."""
     return Contender(name, lambda: detector.detect(frames)[0].stages, len(frames))
@@ -35,27 +47,36 @@ def contender(name: str, detector: LaneDetector, frames: Sequence[Frame]) -> Con
 
 def interleaved(
     contenders: Sequence[Contender], repeats: int, warm_up: int = 5
-) -> dict[str, list[Stages]]:
-    """The stages of each turn of each contender.
+) -> dict[str, list[Turn]]:
+    """What each turn of each contender took.
 
     They take turns, so that what slows the machine down for a while slows all of them.
     """
     for one in contenders:
         for _ in range(warm_up):
             one.run()
-    turns: dict[str, list[Stages]] = {one.name: [] for one in contenders}
+    turns: dict[str, list[Turn]] = {one.name: [] for one in contenders}
     for _ in range(repeats):
         for one in contenders:
-            turns[one.name].append(one.run())
+            began = time.process_time()
+            stages = one.run()
+            turns[one.name].append(Turn(stages, time.process_time() - began))
     return turns
 
 
-def summary(turns: Sequence[Stages], images: int) -> dict[str, Any]:
-    """Median and 10th to 90th percentile in ms of each stage and of the `total`; images/s."""
-    columns = {stage: [turn[stage] for turn in turns] for stage in turns[0]}
-    columns["total"] = [sum(turn.values()) for turn in turns]
+def summary(turns: Sequence[Turn], images: int) -> dict[str, Any]:
+    """Median and 10th to 90th percentile in ms of each stage, of their `total` and of CPU time.
+
+    Of all images of a turn; and images/s.
+    """
+    columns = {stage: [turn.stages[stage] for turn in turns] for stage in turns[0].stages}
+    columns["total"] = [sum(turn.stages.values()) for turn in turns]
     stages = {name: _spread(seconds) for name, seconds in columns.items()}
-    return {"ms": stages, "images_per_second": 1e3 * images / stages["total"]["median"]}
+    return {
+        "ms": stages,
+        "cpu_ms": _spread([turn.cpu for turn in turns]),
+        "images_per_second": 1e3 * images / stages["total"]["median"],
+    }
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float]:
@@ -63,10 +84,19 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": float(median), "p10": float(low), "p90": float(high)}
 
 
-def ratio(turns: Sequence[Stages], reference: Sequence[Stages]) -> float:
+def ratio(turns: Sequence[Turn], reference: Sequence[Turn]) -> float:
     """The median of a contender's time over that of the reference in the same turn."""
     pairs = zip(turns, reference, strict=True)
-    return float(np.median([sum(one.values()) / sum(other.values()) for one, other in pairs]))
+    return float(
+        np.median([sum(one.stages.values()) / sum(other.stages.values()) for one, other in pairs])
+    )
+
+
+def cpu_ratio(turns: Sequence[Turn], reference: Sequence[Turn]) -> float:
+    """The same of CPU time."""
+    return float(
+        np.median([one.cpu / other.cpu for one, other in zip(turns, reference, strict=True)])
+    )
 
 
 def machine() -> dict[str, Any]:
