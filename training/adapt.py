@@ -8,7 +8,7 @@ The folder, of which a person may change the two files that are marked:
 
     review.html            what was kept, is doubtful or shows no lane
     images/                frames that were kept
-    doubtful/*.jpg, *.json frames in doubt, to be corrected in labelme (*)
+    doubtful/*.jpg, *.json the others, to be corrected in labelme (*)
     struck.txt             names of kept frames that are wrong, one on each line (*)
     train.json, held_out.json  what is learnt from, and what is measured on
     scenes/, run/          rendered scenes, the training run
@@ -77,7 +77,7 @@ def collect(
         counts[kind] += 1
         if kind == "kept":
             kept.append(_record(look, number, folder))
-        elif kind == "doubtful":
+        else:
             _lay_out(look, folder / "doubtful", number)
         if counts[kind] <= _SHOWN:
             shown[kind].append(_picture(look, number))
