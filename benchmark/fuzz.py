@@ -41,7 +41,7 @@ from lane_sad_ros.messages.images import ENCODINGS, frame_from_message
 from lane_sad_ros.network import weights
 from lane_sad_ros.recordings import bags, writing
 from lane_sad_ros.recordings.camera_info import read_camera_info
-from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.recordings.message_types import MESSAGES
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.parameters import RoadParameters
 from training.config import read_config

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmark.steadiness import Figures, Moment, measure
-from demo.drive import render_drive
+from demo.rendered_drive import render_drive
 from lane_sad_ros import files
 from lane_sad_ros.arguments import add_weights
 from lane_sad_ros.detection import LaneDetector

@@ -19,9 +19,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from demo import report
-from demo.drive import render_drive
-from demo.player import Player
+from demo.frame_player import FramePlayer
+from demo.rendered_drive import render_drive
+from demo.results import Results, in_words
 from lane_sad_ros import files
 from lane_sad_ros.arguments import add_topic, add_weights, positive
 from lane_sad_ros.files import SourceError
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace, output: Path) -> int:
     _set_up_middleware()
     figures = _play(options, played, output)
     files.write_json(output / "summary.json", figures)
-    print(report.in_words(figures, output))
+    print(in_words(figures, output))
     unanswered = figures["frames_in"] - figures["frames_answered"]
     if bad or (unanswered and not options.real_time):
         print(f"demo: {unanswered} frames unanswered, {len(bad)} unreadable", file=sys.stderr)
@@ -144,7 +144,7 @@ def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str
         print(f"starting lane_detector (ROS_DOMAIN_ID={domain}) ...", flush=True)
         with NodeProcess(output / "node.log", parameters) as process:
             session = Session(
-                Player(node, played.camera), collector, process.check, options.patience
+                FramePlayer(node, played.camera), collector, process.check, options.patience
             )
             try:
                 session.wait_until_ready(_START)
@@ -167,7 +167,7 @@ def _collect(
         answers, pace = session.in_real_time(frames), f"in real time at {rate:g} Hz"
     else:
         answers, pace = session.in_step(played.frames), "each sent when the one before was answered"
-    results = report.Report(output, rate, options.browser_video, played.truth, _projector(played))
+    results = Results(output, rate, options.browser_video, played.truth, _projector(played))
     with results:
         for sent, answer in tqdm(answers, total=played.frames.count, desc="driving", unit="frame"):
             results.add(sent, answer)

@@ -16,7 +16,7 @@ from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 
 from lane_sad_ros.files import read_yaml
-from lane_sad_ros.ros.launching import (
+from lane_sad_ros.ros.launch_files import (
     BOOLEAN,
     DETECTOR,
     SHARE,

@@ -27,7 +27,7 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
-from lane_sad_ros.ros.launching import (
+from lane_sad_ros.ros.launch_files import (
     DETECTOR,
     SHARE,
     Given,

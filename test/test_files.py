@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from lane_sad_ros import files, image_files, video_files
 from lane_sad_ros.recordings import writing
-from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.recordings.message_types import MESSAGES
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 path = Path(sys.argv[1])
 noise = [np.random.default_rng(n).integers(0, 256, (96, 128, 3), np.uint8) for n in range(30)]

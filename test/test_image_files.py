@@ -21,7 +21,7 @@ from lane_sad_ros.image_files import (
     read_image,
 )
 from lane_sad_ros.recordings.sources import open_frames
-from training.datasets.images import read_scaled
+from training.datasets.labelled import read_scaled
 
 WIDTH, HEIGHT = 96, 48
 

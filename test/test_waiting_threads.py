@@ -31,7 +31,8 @@ def settings_of(module: str, **own: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["lane_sad_ros", "lane_sad_ros.cli", "lane_sad_ros.ros.detector.node", "demo.player"]
+    "module",
+    ["lane_sad_ros", "lane_sad_ros.cli", "lane_sad_ros.ros.detector.node", "demo.frame_player"],
 )
 def test_threads_do_not_spin_for_long_whatever_the_way_in(module):
     assert settings_of(module) == "[None, '1000', '1']"

@@ -30,7 +30,7 @@ from lane_sad_ros.formats.slots import ABSENT, POINTS, evenly, slots_of
 from lane_sad_ros.lanes import LaneLayout
 
 from .datasets.drawing import draw_labels, existence
-from .datasets.images import LabelledImage
+from .datasets.labelled import LabelledImage
 from .lighting import SIZE, random_light, relit
 
 # The lanes that a sample has room for.

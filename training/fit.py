@@ -30,9 +30,9 @@ from .augmentation import Prepared, source_layout
 from .clock import Clock, TimeUp
 from .config import PRECISIONS, Config, differing, plain
 from .datasets import Reading
+from .distributed import make_fabric
 from .history import History
 from .learner import Learner
-from .parallel import make_fabric
 from .samples import Samples, batches
 from .validation import merit, validate
 

@@ -20,8 +20,8 @@ from lane_sad_ros.network.weights import load_backbone, load_network
 from .augmentation import Changes, Kept, Prepared
 from .config import Config, Optimizer
 from .distillation import SelfAttentionDistillation, measure
+from .distributed import synchronise_batch_norm
 from .objective import cross_entropy
-from .parallel import synchronise_batch_norm
 from .supervision import Supervised
 
 

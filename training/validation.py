@@ -23,7 +23,7 @@ from lane_sad_ros.lanes import LaneLayout, Lanes
 from .datasets import LabelledDataset
 from .datasets.bdd100k import BDD100K, truth
 from .datasets.culane import CULane
-from .datasets.images import scaled
+from .datasets.labelled import scaled
 from .datasets.negatives import Negatives
 from .datasets.polylines import Labels, PolylineImages, with_ends
 from .datasets.tusimple import TuSimple

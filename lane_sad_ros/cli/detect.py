@@ -32,6 +32,7 @@ from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.names import DETECTOR, TF_TOPIC
 from lane_sad_ros.pictures.overlay import draw_lanes
 from lane_sad_ros.recordings import writing
+from lane_sad_ros.recordings.message_types import MESSAGES
 from lane_sad_ros.recordings.projection import Projection
 from lane_sad_ros.recordings.sources import (
     IMAGE_RATE,
@@ -41,7 +42,6 @@ from lane_sad_ros.recordings.sources import (
     open_frames,
 )
 from lane_sad_ros.recordings.storage import STORAGE_ENDINGS
-from lane_sad_ros.recordings.types import MESSAGES
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.video_files import VIDEO_ENDINGS, writing_video
 

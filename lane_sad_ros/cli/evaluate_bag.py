@@ -24,7 +24,7 @@ from lane_sad_ros.evaluation.offline import images_of, replay_bag, replay_record
 from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import FIRST_ROW, in_words, score
 from lane_sad_ros.names import DETECTOR, TRUTH_TOPIC
-from lane_sad_ros.reports.drive import write_report
+from lane_sad_ros.reports.drive_report import write_report
 from lane_sad_ros.road.model import RoadModel
 
 if TYPE_CHECKING:

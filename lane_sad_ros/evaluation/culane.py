@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lane_sad_ros.evaluation.parallel import in_parts
+from lane_sad_ros.evaluation.in_processes import in_parts
 from lane_sad_ros.formats.culane import (
     IMAGE_SIZE,
     Points,

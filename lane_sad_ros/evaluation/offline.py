@@ -25,7 +25,7 @@ from lane_sad_ros.messages.lanes import lanes_from_message
 from lane_sad_ros.names import IMAGE_TYPES, LANES_TYPE, TRUTH_TOPIC
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.bags import ImageTopic, Recorded, Topic
-from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.road.model import RoadModel
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: not where lanes come from the bag

@@ -20,7 +20,7 @@ from lane_sad_ros.names import (
     TRUTH_TOPIC,
 )
 from lane_sad_ros.recordings import writing
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CameraModel
 
 

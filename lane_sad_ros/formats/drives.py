@@ -28,8 +28,8 @@ from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, Lanes
 from lane_sad_ros.messages.images import bayer_encoding, frame_from_message
 from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings import bags
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.recordings.sources import IMAGE_RATE, names_in, open_frames
-from lane_sad_ros.recordings.types import BagError
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.road.ground import Mounting

@@ -20,6 +20,7 @@ from typing import Any
 
 from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings.mcap_storage import McapStorage
+from lane_sad_ros.recordings.message_types import BagError, typestore
 from lane_sad_ros.recordings.rosbag1_storage import rosbag1_storage
 from lane_sad_ros.recordings.sqlite_storage import sqlite_storage
 from lane_sad_ros.recordings.storage import (
@@ -32,7 +33,6 @@ from lane_sad_ros.recordings.storage import (
     storage_files,
     unpack_file,
 )
-from lane_sad_ros.recordings.types import BagError, typestore
 
 BAG_SUFFIXES = (".bag", ".db3", ".mcap")
 

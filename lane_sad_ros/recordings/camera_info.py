@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.files import read_yaml
 from lane_sad_ros.names import INFO_TYPE, camera_info_topic
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 
 

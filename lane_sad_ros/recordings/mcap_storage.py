@@ -23,8 +23,8 @@ from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, Header, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader
 
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.recordings.storage import MAX_CHUNK, Stored, is_latched, unpacked
-from lane_sad_ros.recordings.types import BagError
 
 _MAGIC = b"\x89MCAP0\r\n"
 _HEAD = 9  # bytes before a record: opcode, length

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from lane_sad_ros.names import CAMERA_FRAME, INFO_TOPIC, TF_TOPIC, is_rectified
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError, typestore
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame
-from lane_sad_ros.recordings.types import MESSAGES, BagError, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
 from lane_sad_ros.road.parameters import RoadParameters

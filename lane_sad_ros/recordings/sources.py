@@ -23,7 +23,7 @@ from lane_sad_ros.image_files import (
 )
 from lane_sad_ros.messages.images import bgr_from_frame, frame_from_message
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.video_files import VIDEO_SUFFIXES, counts_frames, is_cut_matroska
 
 IMAGE_RATE = 20.0

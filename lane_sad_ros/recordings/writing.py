@@ -22,7 +22,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from lane_sad_ros.names import TF_TOPIC
 from lane_sad_ros.recordings.bags import topics
-from lane_sad_ros.recordings.types import BagError, typestore
+from lane_sad_ros.recordings.message_types import BagError, typestore
 
 _PLUGINS = {".mcap": StoragePlugin.MCAP, ".db3": StoragePlugin.SQLITE3}
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from lane_sad_ros.names import BASE_FRAME
-from lane_sad_ros.parameters import (
+from lane_sad_ros.parameter_fields import (
     ParameterError,
     finite,
     meant,

@@ -1,4 +1,4 @@
-"""Parameters of a node out of a dataclass of `lane_sad_ros.parameters`: declared and read."""
+"""Parameters of a node out of a dataclass of `lane_sad_ros.parameter_fields`: declared and read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rclpy.exceptions import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from lane_sad_ros.parameters import ParameterError, meant, refusal, type_name
+from lane_sad_ros.parameter_fields import ParameterError, meant, refusal, type_name
 
 T = TypeVar("T")
 

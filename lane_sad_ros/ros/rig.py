@@ -25,8 +25,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from lane_sad_ros.msg import LaneArray
+from lane_sad_ros.ros.message_classes import MESSAGES
 from lane_sad_ros.ros.node_process import NodeProcess
-from lane_sad_ros.ros.types import MESSAGES
 
 T = TypeVar("T")
 Pixels = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from benchmark import fuzz
 from lane_sad_ros.formats import bdd100k, culane, lines
 from lane_sad_ros.image_files import BadImage, decode_image
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.recordings.message_types import BagError
 
 CASES = 60
 DEAR = {"weights": 10}

@@ -12,7 +12,7 @@ from rosbags.highlevel import AnyReader
 
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.recordings.message_types import MESSAGES
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.road.ground import Mounting
 
 pytest.importorskip("rclpy", exc_type=ImportError)
-from demo import report
-from demo.drive import render_drive
+from demo.rendered_drive import render_drive
+from demo.results import Results
 from lane_sad_ros.ros.playing.collector import Answer
 from lane_sad_ros.ros.playing.session import Sent
 
@@ -219,7 +219,7 @@ def figures_of(folder, answers, truth):
     image = np.zeros((720, 1280, 3), np.uint8)
     names = [str(index) for index in range(len(answers))]
     scenes = dict.fromkeys(names, truth)
-    with report.Report(folder, 10, False, scenes) as result:
+    with Results(folder, 10, False, scenes) as result:
         for index, (name, (found, ego)) in enumerate(zip(names, answers, strict=True)):
             frame = SourceFrame(index * 10**8, name, image)
             answer = Answer(found, SLOTS_6, received=1.0 + index, ego=ego)

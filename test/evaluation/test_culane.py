@@ -18,7 +18,7 @@ from lane_sad_ros.evaluation.culane import (
     lane_ious,
     score,
 )
-from lane_sad_ros.evaluation.parallel import in_parts
+from lane_sad_ros.evaluation.in_processes import in_parts
 from lane_sad_ros.formats.culane import category_lists, official, read_lanes, write_lanes
 from lane_sad_ros.lanes import Lane, Lanes
 

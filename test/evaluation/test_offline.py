@@ -18,7 +18,7 @@ from lane_sad_ros.formats.culane import image_names, lines_file
 from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import SLOTS_4, SLOTS_6, Lane, LaneLayout, Lanes
 from lane_sad_ros.recordings import writing
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.model import RoadModel
 
 SIZE = (128, 96)

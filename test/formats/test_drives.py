@@ -17,7 +17,7 @@ from lane_sad_ros.cli import main
 from lane_sad_ros.formats import lines
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.recordings import bags, writing
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
 from training.__main__ import main as synthesize

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 
 SPARE_SECONDS = 180.0  # the patience of every wait: far more than a busy machine needs
 AGAIN_SECONDS = 5.0  # after which a frame that was not answered is sent again
@@ -67,7 +67,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from lane_sad_ros.lanes import SLOTS_6, Decoding, LaneLayout, Lanes  # noqa: E402
 from lane_sad_ros.recordings import writing  # noqa: E402
-from lane_sad_ros.ros import types as ros_types  # noqa: E402
+from lane_sad_ros.ros import message_classes as ros_types  # noqa: E402
 
 TINY = LaneLayout(
     name="tiny",

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from lane_sad_ros.recordings import writing
-from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.recordings.message_types import MESSAGES
 
 pytest.importorskip("launch_ros", exc_type=ImportError)
 pytest.importorskip("ros2launch", exc_type=ImportError)

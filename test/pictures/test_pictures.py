@@ -7,7 +7,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.birdseye import BirdsEye
 from lane_sad_ros.pictures.colours import slot_colour, slot_label
 from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes
-from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.recordings.message_types import MESSAGES
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane, ego_words
 from lane_sad_ros.road.ground import GroundProjector, Mounting

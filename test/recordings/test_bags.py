@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings import bags, writing
-from lane_sad_ros.recordings.types import MESSAGES, BagError, message_folder, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError, message_folder, typestore
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
 
@@ -220,7 +220,7 @@ def test_lane_messages_are_those_that_the_node_publishes():
     from rclpy.serialization import serialize_message
     from std_msgs.msg import Header
 
-    from lane_sad_ros.ros import types as ros_types
+    from lane_sad_ros.ros import message_classes as ros_types
 
     points = np.array([[1.5, 90, 0.9], [2.5, 80, 0.8], [3.5, 70, 0.7]], np.float32)
     ground = np.array([[5.0, 1.5, 0], [np.nan, np.nan, np.nan], [9.0, 1.5, 0]], np.float32)

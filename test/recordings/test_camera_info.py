@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lane_sad_ros.recordings.camera_info import read_camera_info
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 
 FILE = """\

@@ -12,11 +12,11 @@ from lane_sad_ros import cli
 from lane_sad_ros.detection import Detection, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.messages.lanes import POINT
-from lane_sad_ros.parameters import ParameterError
+from lane_sad_ros.parameter_fields import ParameterError
 from lane_sad_ros.recordings import bags, writing
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.recordings.projection import Projection
 from lane_sad_ros.recordings.sources import open_frames
-from lane_sad_ros.recordings.types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError
 from lane_sad_ros.road.ground import Mounting
 from lane_sad_ros.road.parameters import RoadParameters

@@ -13,7 +13,7 @@ from mcap.writer import Writer as McapWriter
 from numpy.typing import NDArray
 
 from lane_sad_ros.recordings import bags, writing
-from lane_sad_ros.recordings.types import MESSAGES, BagError, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError, typestore
 
 COUNT = 30
 STEP = 50_000_000

@@ -4,8 +4,8 @@ import pytest
 
 from lane_sad_ros.files import SourceError
 from lane_sad_ros.recordings import writing
+from lane_sad_ros.recordings.message_types import typestore
 from lane_sad_ros.recordings.sources import image_files, open_frames
-from lane_sad_ros.recordings.types import typestore
 
 
 def picture(shade):

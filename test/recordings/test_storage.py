@@ -14,8 +14,8 @@ from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from lane_sad_ros.recordings import bags, storage, writing
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError, typestore
 from lane_sad_ros.recordings.sources import open_frames
-from lane_sad_ros.recordings.types import MESSAGES, BagError, typestore
 
 KIND = "sensor_msgs/msg/Image"
 TOPIC = "/camera/image"

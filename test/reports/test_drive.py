@@ -15,7 +15,7 @@ from lane_sad_ros.evaluation.scores import score
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.comparison import draw_comparison
 from lane_sad_ros.reports.charts import Axis, Part, Plot, bar
-from lane_sad_ros.reports.drive import worst_frames, write_report
+from lane_sad_ros.reports.drive_report import worst_frames, write_report
 from lane_sad_ros.reports.page import WORST
 
 SIZE = (320, 180)

@@ -16,7 +16,7 @@ from lane_sad_ros.pictures.birdseye import BirdsEye
 from lane_sad_ros.pictures.calibrated import draw_fit
 from lane_sad_ros.pictures.colours import slot_colour
 from lane_sad_ros.recordings import writing
-from lane_sad_ros.recordings.types import MESSAGES
+from lane_sad_ros.recordings.message_types import MESSAGES
 from lane_sad_ros.road.calibration import calibrate
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from lane_sad_ros.lanes import Lane, Lanes
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
 from training.scenes import Camera, Marking, Scene, truth

@@ -16,7 +16,7 @@ from harness import Client, wait_until
 
 from lane_sad_ros.messages.lanes import POINT
 from lane_sad_ros.ros.detector.parameters import DetectorParameters
-from lane_sad_ros.ros.types import message_class
+from lane_sad_ros.ros.message_classes import message_class
 
 VIEWS = Path(__file__).parents[2] / "rviz"
 RVIZ = yaml.safe_load((VIEWS / "lanes.rviz").read_text())["Visualization Manager"]

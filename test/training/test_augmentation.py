@@ -26,7 +26,7 @@ from training.augmentation import (
     source_pixels,
 )
 from training.datasets.drawing import draw_labels, draw_line, existence
-from training.datasets.images import LabelledImage
+from training.datasets.labelled import LabelledImage
 
 Polyline = NDArray[np.float32]
 

@@ -23,8 +23,8 @@ from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets.bdd100k import BDD100K, truth, write_truth
 from training.datasets.culane import CULane
 from training.datasets.drawing import draw_line
-from training.datasets.images import read_scaled, scaled
 from training.datasets.inspect import inspect
+from training.datasets.labelled import read_scaled, scaled
 from training.datasets.negatives import Negatives
 from training.datasets.polylines import Labels, PolylineImages
 from training.datasets.tusimple import TuSimple

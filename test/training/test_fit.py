@@ -29,10 +29,10 @@ from training.clock import Clock, process_seconds
 from training.config import Config, Source, plain, read_config
 from training.datasets.synthetic import write_scenes
 from training.distillation import Distillation
+from training.distributed import SyncedBatchNorm2d
 from training.fit import fit
 from training.history import History, read_history
 from training.legs import import_leg
-from training.parallel import SyncedBatchNorm2d
 from training.supervision import DeepSupervision
 from training.validation import merit
 

@@ -15,9 +15,9 @@ from training.augmentation import NONE, Augmentation, Prepared, prepare
 from training.config import PRECISIONS, Config, Optimizer, Source
 from training.datasets import LabelledImage
 from training.distillation import Distillation
+from training.distributed import make_fabric
 from training.learner import Learner, course, make_network, make_optimizer
 from training.objective import cross_entropy
-from training.parallel import make_fabric
 from training.samples import Samples
 from training.supervision import DeepSupervision
 

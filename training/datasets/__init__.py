@@ -8,7 +8,7 @@ from pathlib import Path
 from . import bdd100k, culane, tusimple
 from .bdd100k import BDD100K
 from .culane import CULane
-from .images import LabelledDataset, LabelledImage, Reading
+from .labelled import LabelledDataset, LabelledImage, Reading
 from .negatives import Negatives
 from .packed import Packed
 from .polylines import Labels, PolylineImages

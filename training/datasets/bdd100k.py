@@ -19,7 +19,7 @@ from lane_sad_ros.files import replacing
 from lane_sad_ros.formats.bdd100k import IMAGE_SIZE, Border, borders_of, centre_lines, frames_of
 
 from .drawing import draw_line
-from .images import (
+from .labelled import (
     Cache,
     LabelledImage,
     Polyline,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.files import read_text
 from lane_sad_ros.formats.culane import read_lanes
 
-from .images import (
+from .labelled import (
     Cache,
     LabelledImage,
     Polyline,

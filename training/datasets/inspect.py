@@ -14,7 +14,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.colours import slot_colour
 from lane_sad_ros.pictures.overlay import contact_sheet, draw_lanes
 
-from .images import LabelledDataset, LabelledImage
+from .labelled import LabelledDataset, LabelledImage
 
 
 def inspect(

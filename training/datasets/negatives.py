@@ -7,7 +7,7 @@ from pathlib import Path
 from lane_sad_ros.files import parse_json, read_text
 from lane_sad_ros.image_files import IMAGE_SUFFIXES, is_image_name
 
-from .images import (
+from .labelled import (
     Cache,
     LabelledImage,
     Reading,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lane_sad_ros.files import replacing, write_json
 
-from .images import Cache, LabelledDataset, LabelledImage, Polyline, Reading, scaled
+from .labelled import Cache, LabelledDataset, LabelledImage, Polyline, Reading, scaled
 
 FORMAT = 1
 MANIFEST = "manifest.json"

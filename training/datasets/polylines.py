@@ -16,7 +16,7 @@ from lane_sad_ros.formats.ends import continued_to, cut_below, vanishing_row
 from lane_sad_ros.formats.polylines import Polylines, read_polylines
 from lane_sad_ros.image_files import image_header, read_bytes
 
-from .images import (
+from .labelled import (
     Cache,
     LabelledImage,
     Polyline,

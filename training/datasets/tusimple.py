@@ -14,7 +14,7 @@ from typing import Any
 from lane_sad_ros.files import read_text
 from lane_sad_ros.formats.tusimple import lanes_of, read_records
 
-from .images import (
+from .labelled import (
     Cache,
     LabelledImage,
     Reading,

@@ -4,12 +4,12 @@
 ``truth(scene)`` the labels alone. docs/scenes.md shows them.
 """
 
-from .camera import Camera, sample_camera
 from .drive import DURATION, RATE, Drive, drive_camera
 from .mix import Mix
 from .render import Rendering, Truth, render, truth
-from .road import Marking
+from .road_geometry import Marking
 from .sampling import sample_scene
+from .scene_camera import Camera, sample_camera
 from .spec import Scene
 
 __all__ = [

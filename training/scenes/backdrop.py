@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Array
+from .scene_camera import Array
 from .spec import Light, Roadside
 from .textures import SIZE, noise, sample
 

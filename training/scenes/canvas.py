@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .camera import Camera
-from .road import Path
+from .road_geometry import Path
+from .scene_camera import Camera
 from .spec import Colour, Light
 from .textures import noise
 

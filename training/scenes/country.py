@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .beside import sample_barrier, sample_roadside
-from .camera import Camera
 from .conditions import sample_alignment, sample_lens
 from .dice import Dice
 from .mix import Mix
-from .road import LABEL_RANGE, Marking
+from .road_geometry import LABEL_RANGE, Marking
+from .scene_camera import Camera
 from .spec import Barrier, Colour, Light, Patch, Pavement, Scene, Skid, Vehicle
 from .traffic import vehicle
 

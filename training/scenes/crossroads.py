@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from .beside import sample_barrier, sample_roadside
-from .camera import Camera
 from .conditions import sample_alignment, sample_lens
 from .dice import Dice
 from .mix import Mix
-from .road import LABEL_RANGE, Marking
+from .road_geometry import LABEL_RANGE, Marking
+from .scene_camera import Camera
 from .spec import Light, Patch, Pavement, Scene, Vehicle
 from .traffic import lane_of, vehicle
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera
 from .conditions import CAR_COLOURS
 from .render import Rendering, render_along
-from .road import BEHIND, STEP, Marking, Path
+from .road_geometry import BEHIND, STEP, Marking, Path
+from .scene_camera import Camera
 from .spec import Barrier, Lens, Light, Patch, Pavement, Roadside, Scene, Skid, Structure, Vehicle
 
 DURATION = 20.0  #: seconds of a drive

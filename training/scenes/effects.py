@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Array, Camera
+from .scene_camera import Array, Camera
 from .spec import Colour, Lens
 from .textures import noise, sample
 

@@ -7,7 +7,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from .camera import Array
+from .scene_camera import Array
 
 ARROWS = ("ahead", "left", "right", "ahead left", "ahead right")
 WORDS = ("SLOW", "STOP", "BUS", "TAXI", "30", "50", "60", "80", "X")

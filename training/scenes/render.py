@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from .backdrop import backdrop
 from .buildings import building_drawings
-from .camera import Array, Camera
 from .canvas import Canvas
 from .effects import add_glows, bonnet_edge, develop
-from .road import BEHIND, STEP, Ground, Path, label, look_at_ground, slots
+from .road_geometry import BEHIND, STEP, Ground, Path, label, look_at_ground, slots
 from .roadside import barrier_drawings, roadside_drawings
+from .scene_camera import Array, Camera
 from .spec import Light, Scene, Structure
 from .structures import structure_drawings
 from .surface import lit, reflectance, shade_of_trees

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Camera, sample_camera
 from .conditions import sample_light
 from .country import country_road
 from .crossroads import crossroads
 from .dice import Dice
 from .marked import marked_road
 from .mix import Mix
+from .scene_camera import Camera, sample_camera
 from .spec import Scene
 
 EVERY = Mix()  #: the usual mix

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .camera import Camera
-from .road import Marking
+from .road_geometry import Marking
+from .scene_camera import Camera
 
 Colour = tuple[float, float, float]
 

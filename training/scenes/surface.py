@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from . import glyphs
-from .camera import Array
-from .road import Ground, Marking
+from .road_geometry import Ground, Marking
+from .scene_camera import Array
 from .spec import Light, Patch, Pavement, Skid
 from .textures import cracks, layers, noise, sample
 

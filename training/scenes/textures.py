@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Array
+from .scene_camera import Array
 
 SIZE = 512  #: texels of a tile
 

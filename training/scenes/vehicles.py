@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera
 from .canvas import Canvas, Drawing, Points
 from .meshes import SHAPES, Corner, mesh
-from .road import Path
+from .road_geometry import Path
+from .scene_camera import Camera
 from .spec import Colour, Light, Vehicle
 
 _MATERIALS: dict[str, tuple[float, float, float]] = {

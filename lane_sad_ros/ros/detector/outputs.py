@@ -21,7 +21,7 @@ from lane_sad_ros.pictures.overlay import draw_lanes
 from lane_sad_ros.road.model import Road
 from lane_sad_ros.ros import qos
 from lane_sad_ros.ros.detector.parameters import DetectorParameters
-from lane_sad_ros.ros.types import MESSAGES
+from lane_sad_ros.ros.message_classes import MESSAGES
 
 Warn = Callable[[str, str], None]
 """Tells the user something: (subject for throttling, words)."""

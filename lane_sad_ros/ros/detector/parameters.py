@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lane_sad_ros.image_files import MAX_PIXELS
 from lane_sad_ros.names import AUTO, engines_text
-from lane_sad_ros.parameters import one_of, parameter
+from lane_sad_ros.parameter_fields import one_of, parameter
 from lane_sad_ros.road.parameters import RoadParameters
 
 FROM_WEIGHTS = -1.0

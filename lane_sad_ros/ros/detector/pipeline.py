@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 
 from lane_sad_ros.detection import Detection, LaneDetector
-from lane_sad_ros.ros.detector.camera import Camera, Job
+from lane_sad_ros.ros.detector.camera_stream import Camera, Job
 from lane_sad_ros.ros.detector.diagnostics import ERROR, Report
 from lane_sad_ros.ros.detector.newest import NewestFrames, Received
 from lane_sad_ros.ros.detector.outputs import Warn

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from lane_sad_ros.evaluation.offline import LaneTopic
 from lane_sad_ros.evaluation.replay import Replay, ReplayFrame
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
 from lane_sad_ros.ros.playing.collector import Answer, Collector
 from lane_sad_ros.ros.playing.external import Listener, Ros2BagPlay, follow

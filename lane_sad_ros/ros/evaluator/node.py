@@ -15,9 +15,9 @@ from lane_sad_ros.evaluation.offline import images_of
 from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import in_words, score
 from lane_sad_ros.formats import lines
-from lane_sad_ros.parameters import ParameterError
-from lane_sad_ros.recordings.types import BagError
-from lane_sad_ros.reports.drive import write_report
+from lane_sad_ros.parameter_fields import ParameterError
+from lane_sad_ros.recordings.message_types import BagError
+from lane_sad_ros.reports.drive_report import write_report
 from lane_sad_ros.ros import declare, process
 from lane_sad_ros.ros.evaluator.live import LiveReplay
 from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lane_sad_ros.evaluation.scores import FIRST_ROW
 from lane_sad_ros.names import DETECTOR, TRUTH_TOPIC
-from lane_sad_ros.parameters import one_of, parameter
+from lane_sad_ros.parameter_fields import one_of, parameter
 
 PACES = ("step", "real_time")
 PLAYERS = ("auto", "own", "ros2_bag", "external")

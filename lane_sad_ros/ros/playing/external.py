@@ -16,9 +16,9 @@ from rclpy.node import Node
 
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.ros import qos
+from lane_sad_ros.ros.message_classes import message_class
 from lane_sad_ros.ros.playing.collector import Collector
 from lane_sad_ros.ros.playing.session import GLANCE, SessionError
-from lane_sad_ros.ros.types import message_class
 
 _DEPTH = 10
 # Seconds that a player gives others to find it: announcements are repeated every three.

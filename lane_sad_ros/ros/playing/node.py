@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from lane_sad_ros.arguments import positive
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.ros import process
 from lane_sad_ros.ros.playing.player import BagPlayer, Pace
 

@@ -21,10 +21,10 @@ from rosgraph_msgs.msg import Clock
 
 from lane_sad_ros.names import IMAGE_TYPES, TF_TOPIC
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.types import BagError
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.ros import qos
+from lane_sad_ros.ros.message_classes import message_class
 from lane_sad_ros.ros.playing.session import Sent
-from lane_sad_ros.ros.types import message_class
 
 _DEPTH = 10
 # What a running system says of itself; a recording of it would contradict that.

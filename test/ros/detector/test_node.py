@@ -27,7 +27,7 @@ from lane_sad_ros.lanes import SLOTS_6
 from lane_sad_ros.messages.lanes import lanes_from_message
 from lane_sad_ros.network.weights import WeightsError, default_weights_path
 from lane_sad_ros.pictures.overlay import draw_lanes
-from lane_sad_ros.ros.types import MESSAGES
+from lane_sad_ros.ros.message_classes import MESSAGES
 from training.scenes import Drive, drive_camera
 
 RELIABLE = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)

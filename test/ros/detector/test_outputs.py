@@ -26,7 +26,7 @@ from lane_sad_ros.messages.lanes import POINT, Messages
 from lane_sad_ros.pictures.colours import slot_colour
 from lane_sad_ros.road.ego import EgoLaneEstimator
 from lane_sad_ros.road.ground import GroundProjector
-from lane_sad_ros.ros.types import MESSAGES
+from lane_sad_ros.ros.message_classes import MESSAGES
 
 MOUNTED = {"camera_height": HEIGHT, "camera_pitch": PITCH}
 LANES = "/lane_detector/lanes"

@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from lane_sad_ros.recordings import writing
-from lane_sad_ros.recordings.types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.ros.playing.player import BagPlayer, Pace
 
 IMAGES, INFO = "/camera/image", "/camera/camera_info"

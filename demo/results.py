@@ -39,7 +39,7 @@ _SHEET_WIDTH = 640
 _ROAD_WIDTH = 960
 
 
-class Report:
+class Results:
     """Takes frames with their answers, one by one, and writes everything into a folder.
 
     A context manager: the files appear when it is left without an error.
@@ -75,7 +75,7 @@ class Report:
         self._ego_errors: dict[str, list[float]] = {name: [] for name in EGO_FIGURES}
         self._ego_lanes = 0
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Results:
         self._add_line = self._stack.enter_context(writing_lines(self._folder / "lanes.jsonl"))
         self._add_image: Callable[[Image], None] = self._stack.enter_context(
             writing_video(self._folder / "overlay.mp4", self._rate, for_browsers=self._for_browsers)

@@ -12,12 +12,12 @@ from std_msgs.msg import Header
 from lane_sad_ros.names import CAMERA_FRAME
 from lane_sad_ros.recordings.sources import SourceFrame
 from lane_sad_ros.road.camera import CameraModel
+from lane_sad_ros.ros.message_classes import MESSAGES
 from lane_sad_ros.ros.playing.session import Sent
 from lane_sad_ros.ros.qos import output_qos
-from lane_sad_ros.ros.types import MESSAGES
 
 
-class Player:
+class FramePlayer:
     """Publishes images on the topic `image`, reliably: no frame is lost on the way.
 
     camera: is published on `camera_info`, before each image, where it is known. in_real_time:

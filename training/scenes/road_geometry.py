@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .camera import Array, Camera
+from .scene_camera import Array, Camera
 
 STEP = 0.25  #: metres between entries of the tables
 REACH = 800.0  #: metres of ground seen ahead

@@ -21,8 +21,8 @@ from lane_sad_ros.names import is_rectified
 from lane_sad_ros.road.model import Road, RoadModel
 from lane_sad_ros.ros import qos
 from lane_sad_ros.ros.detector import topics
+from lane_sad_ros.ros.detector.camera_ground import CameraGround, NoGround
 from lane_sad_ros.ros.detector.diagnostics import ERROR, CameraMonitor, Report
-from lane_sad_ros.ros.detector.ground import CameraGround, NoGround
 from lane_sad_ros.ros.detector.newest import Received
 from lane_sad_ros.ros.detector.outputs import Outputs, Warn
 from lane_sad_ros.ros.detector.parameters import DetectorParameters
