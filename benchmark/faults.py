@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import signal
 import statistics
 import sys
@@ -22,33 +23,49 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from lane_sad_ros.msg import LaneArray
+from lane_sad_ros.msg import EgoLane, LaneArray
 from lifecycle_msgs.msg import Transition
+from sensor_msgs.msg import CompressedImage
 
+from benchmark.malformed import flood, flood_infos
+from benchmark.offline_faults import full_disk, full_disk_of_checkpoints, killed_trainings
+from benchmark.soak import Look, Part, problems
+from lane_sad_ros.network.weights import default_weights_path
 from lane_sad_ros.ros.rig import Failed, Pixels, Rig, running, until
 
 Start = Callable[..., AbstractContextManager[Rig]]
-"""Starts a node: start(parameter=value, cameras=[...], stall=FILE).
+"""Starts a node: start(parameter=value, cameras=[...], change=LINE).
 
-While FILE exists, detections do not end.
+change: a line of Python that each detection begins with; `frames` are its frames.
 """
 
 EIGHT = [f"camera_{index}" for index in range(8)]
 _ROUNDS = 10  # of images of all cameras
+_MALFORMED = 625  # rounds of eight messages, of either transport
+_SIGNALS = 20
+_CYCLES = 50
 _ENDS = 2.0  # seconds in which a process ends after a signal
 _TOLD = 2.0  # seconds in which a stall is an error
-_STALLING = """
+_PROGRAM = Path(__file__).parents[1] / "scripts" / "lane_detector"
+_CHANGED = """
 import pathlib, sys, time
 from lane_sad_ros.detection import LaneDetector
 from lane_sad_ros.ros.detector import node
 detect = LaneDetector.detect
-def stall(self, *a, **k):
-    while pathlib.Path({flag!r}).exists():
-        time.sleep(0.02)
-    return detect(self, *a, **k)
-LaneDetector.detect = stall
+def changed(self, frames, **options):
+    {change}
+    return detect(self, frames, **options)
+LaneDetector.detect = changed
 sys.exit(node.main())
 """
+_WHILE = "while pathlib.Path({flag!r}).exists(): time.sleep(0.02)"
+_NO_MEMORY = "if len(frames) > 1: raise MemoryError('of the device')"
+_CYCLE = (
+    Transition.TRANSITION_DEACTIVATE,
+    Transition.TRANSITION_CLEANUP,
+    Transition.TRANSITION_CONFIGURE,
+    Transition.TRANSITION_ACTIVATE,
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,7 @@ def _many_listeners(start: Start, image: Pixels) -> str:
 
 
 def _stall(start: Start, image: Pixels) -> str:
-    with tempfile.TemporaryDirectory() as folder, start(stall=Path(folder) / "stall") as rig:
+    with tempfile.TemporaryDirectory() as folder, start(change=_stalling(folder)) as rig:
         flag = Path(folder) / "stall"
         rig.answered(image)
         flag.touch()
@@ -160,7 +177,7 @@ def _stall(start: Start, image: Pixels) -> str:
 
 
 def _stall_deactivated(start: Start, image: Pixels) -> str:
-    with tempfile.TemporaryDirectory() as folder, start(stall=Path(folder) / "stall") as rig:
+    with tempfile.TemporaryDirectory() as folder, start(change=_stalling(folder)) as rig:
         flag = Path(folder) / "stall"
         rig.answered(image)
         flag.touch()
@@ -170,20 +187,75 @@ def _stall_deactivated(start: Start, image: Pixels) -> str:
         if not rig.change_state(Transition.TRANSITION_DEACTIVATE):
             raise Failed("it was not deactivated")
         took = time.monotonic() - began
-        return f"deactivated in {took:.2f} s; {_ended(rig, signal.SIGTERM)}"
+        return f"deactivated in {took:.2f} s; ended in {_ended(rig, signal.SIGTERM):.2f} s"
 
 
 def _signals(start: Start, image: Pixels) -> str:
-    times = []
-    for index in range(6):
+    rng = random.Random(0)
+    times: dict[str, list[float]] = {"starting": [], "working": []}
+    wrong = []
+    for index in range(_SIGNALS):
         with start() as rig:
             if index % 2:
                 rig.answered(image)
                 rig.send(image)
+                time.sleep(rng.uniform(0.0, 0.2))
             else:
-                time.sleep(random.Random(index).uniform(0.5, 4.0))
-            times.append(_ended(rig, (signal.SIGINT, signal.SIGTERM)[index // 2 % 2]))
-    return f"6 moments: {'; '.join(times)}"
+                time.sleep(rng.uniform(0.5, 6.0))
+            number = (signal.SIGINT, signal.SIGTERM)[index // 2 % 2]
+            try:
+                times["working" if index % 2 else "starting"].append(_ended(rig, number))
+            except Failed as error:
+                wrong.append(str(error))
+    if wrong:
+        raise Failed("; ".join(wrong))
+    return "; ".join(f"{len(t)} {when}: at most {max(t):.2f} s" for when, t in times.items())
+
+
+def _weights_replaced(start: Start, image: Pixels) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(shutil.copy(default_weights_path(), folder))
+        whole = weights.read_bytes()
+        with start(weights=str(weights)) as rig:
+            rig.answered(image)
+            weights.write_bytes(whole[:1000])  # in place, as cp does
+            rig.answered(image)
+            _change(rig, *_CYCLE[:2])
+            if rig.change_state(Transition.TRANSITION_CONFIGURE):
+                raise Failed("it took a file that is cut short")
+            weights.write_bytes(whole)
+            _change(rig, *_CYCLE[2:])
+            rig.answered(image)
+    return "lanes go on; a cut file is refused, a whole one taken"
+
+
+def _no_memory(start: Start, image: Pixels) -> str:
+    some = EIGHT[:3]
+    with start(cameras=some, image_reliability="reliable", change=_NO_MEMORY) as rig:
+        for name in some:
+            rig.answered(image, name)
+        for _ in range(_ROUNDS):
+            sent = {name: rig.send(image, name) for name in some}
+            until(partial(rig.heard, sent), "lanes of all cameras")
+        if "one by one is tried: MemoryError" not in rig.process.log.read_text():
+            raise Failed("it is not told")
+    return f"{_ROUNDS * len(some)} of {_ROUNDS * len(some)} frames answered, told in the log"
+
+
+def _malformed(start: Start, image: Pixels) -> str:
+    said = []
+    for transport in ("raw", "compressed"):
+        options = {"image_transport": transport, "image_reliability": "reliable"}
+        with start(cameras=[*EIGHT, "good"], **options) as rig:
+            if transport == "compressed":
+                for name in rig.cameras:
+                    rig.cameras[name] = rig.publisher(name, CompressedImage, "image/compressed")
+            rig.answered(image, "good")
+            said.append(f"{transport}: {flood(rig, image, EIGHT, 'good', _MALFORMED)}")
+    with start(camera_height=1.5) as rig:
+        rig.node.create_subscription(EgoLane, "/lane_detector/ego_lane", lambda _: None, 1)
+        said.append(flood_infos(rig, image, _MALFORMED))
+    return "; ".join(said)
 
 
 def _restart(start: Start, image: Pixels) -> str:
@@ -194,19 +266,17 @@ def _restart(start: Start, image: Pixels) -> str:
 
 
 def _cycles(start: Start, image: Pixels) -> str:
-    cycle = (
-        Transition.TRANSITION_DEACTIVATE,
-        Transition.TRANSITION_CLEANUP,
-        Transition.TRANSITION_CONFIGURE,
-        Transition.TRANSITION_ACTIVATE,
-    )
     with start() as rig:
-        rig.answered(image)
-        for _ in range(5):
-            for transition in cycle:
-                if not rig.change_state(transition):
-                    raise Failed(f"transition {transition} failed")
-        return f"lanes {rig.answered(image):.2f} s after the fifth"
+        parts = []
+        for cycle in range(_CYCLES + 1):
+            seconds = rig.answered(image)
+            if cycle in (_CYCLES // 5, _CYCLES):
+                parts.append(Part(1.0, seconds, Look.at(rig.process.pid)))
+            _change(rig, *_CYCLE)
+        if found := problems(*parts):
+            raise Failed("; ".join(found))
+        before, after = (part.look for part in parts)
+    return f"{before.words} after {_CYCLES // 5}, {after.words} after {_CYCLES}"
 
 
 FAULTS = (
@@ -222,7 +292,14 @@ FAULTS = (
     Fault("deactivated during a stall", "returns; ends within 2 s", _stall_deactivated, short=True),
     Fault("SIGINT, SIGTERM at any moment", "exit code 0 within 2 s", _signals),
     Fault("killed and started anew", "lanes again", _restart),
-    Fault("configured and cleaned up 5 times", "lanes again", _cycles),
+    Fault(f"configured and cleaned up {_CYCLES} times", "nothing is left", _cycles),
+    Fault("weights replaced", "not noticed; read anew when configured", _weights_replaced),
+    Fault("no memory for a batch", "one by one, told", _no_memory),
+    Fault("malformed messages", "the good camera is answered; memory stays", _malformed),
+    Fault("disk full: bag", "told; the old file stays", lambda *_: full_disk("a.mcap")),
+    Fault("disk full: overlay video", "told; the old file stays", lambda *_: full_disk("a.mp4")),
+    Fault("disk full: checkpoint", "told; goes on", lambda *_: full_disk_of_checkpoints()),
+    Fault("training killed", "same weights", lambda *_: killed_trainings()),
 )
 
 
@@ -235,8 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
 
-        def start(cameras: Sequence[str] = ("",), stall: Path | None = None, **more: Any) -> Any:
-            program = ["-c", _STALLING.format(flag=str(stall))] if stall else None
+        def start(cameras: Sequence[str] = ("",), change: str = "", **more: Any) -> Any:
+            program = ["-c", _CHANGED.format(change=change)] if change else [str(_PROGRAM)]
             return running(Path(folder) / "node.log", {**parameters, **more}, cameras, program)
 
         for fault in FAULTS:
@@ -266,14 +343,26 @@ def _cost(rig: Rig, image: Pixels, camera: str = "") -> float:
     return statistics.median(rig.answered(image, camera) for _ in range(5))
 
 
-def _ended(rig: Rig, number: signal.Signals) -> str:
-    """How the process ended after a signal. Raises Failed where it was late or not clean."""
+def _stalling(folder: str) -> str:
+    """The line that stalls detections while there is a file `stall` in a folder."""
+    return _WHILE.format(flag=f"{folder}/stall")
+
+
+def _change(rig: Rig, *transitions: int) -> None:
+    """Makes lifecycle transitions. Raises Failed."""
+    for transition in transitions:
+        if not rig.change_state(transition):
+            raise Failed(f"transition {transition} failed")
+
+
+def _ended(rig: Rig, number: signal.Signals) -> float:
+    """Seconds until the process ended after a signal. Raises Failed where late or not clean."""
     began = time.monotonic()
     code = rig.process.end(number)
     took = time.monotonic() - began
     if code or took > _ENDS:
         raise Failed(f"{number.name}: exit code {code} after {took:.1f} s")
-    return f"{number.name} {took:.2f} s"
+    return took
 
 
 def _says(rig: Rig, words: str) -> bool:

@@ -174,9 +174,9 @@ def readers(folder: Path, makes_bags: bool = True) -> dict[str, Case]:
         "image file": lambda rng: lambda: decode_image(damaged(rng, rng.choice(images))),
         "image header": lambda rng: lambda: image_header(damaged(rng, rng.choice(images))),
         "image to a bag": lambda rng: lambda: encoded(damaged(rng, rng.choice(images)), "a"),
-        "raw image": _raw_image,
-        "compressed image": lambda rng: _compressed_image(rng, images),
-        "CameraInfo": _camera_info,
+        "raw image": _image(raw_image),
+        "compressed image": _image(lambda rng: compressed_image(rng, images)),
+        "CameraInfo": _camera,
         "mcap": file("a.mcap", _read_bag, [bag_files["mcap"]]),
         "db3": file("a.db3", _read_bag, [bag_files["db3"]]),
         "metadata.yaml": tree("metadata.yaml", lambda p: bags.topics(p.parent), _METADATA, True),
@@ -272,45 +272,61 @@ def _number(rng: random.Random) -> int:
     return rng.choice((0, 1, 2, 7, 16, 31, 32, 33, 640, 65535, 2**31 - 1, 2**32 - 1))
 
 
-def _raw_image(rng: random.Random) -> Callable[[], object]:
+def raw_image(rng: random.Random) -> SimpleNamespace:
+    """The fields of a sensor_msgs/Image, but for its header."""
     width, height = rng.choice((16, _number(rng))), rng.choice((16, _number(rng)))
-    message = SimpleNamespace(
+    return SimpleNamespace(
         encoding=rng.choice((*ENCODINGS, "", "BGR8", "32FC1", "bayer_", "\0", "x" * 1000)),
         width=width,
         height=height,
-        step=rng.choice((3 * width, 2 * width, width, 6 * width, _number(rng))),
+        step=rng.choice((3 * width, 2 * width, width, 6 * width, _number(rng))) % 2**32,
         is_bigendian=rng.choice((0, 1, 255)),
         data=rng.randbytes(rng.choice((0, 1, 16 * 16 * 3, 16 * 16 * 8, rng.randint(0, 4096)))),
     )
-    return lambda: frame_from_message(message)
 
 
-def _compressed_image(rng: random.Random, images: list[bytes]) -> Callable[[], object]:
+def compressed_image(rng: random.Random, images: list[bytes]) -> SimpleNamespace:
+    """The fields of a sensor_msgs/CompressedImage, but for its header."""
     kinds = ("jpeg", "png", "", "bayer_rggb8; png compressed ", "bayer_gbrg16; jpeg", "\0", "; ;")
     data = damaged(rng, rng.choice((*images, *images, rng.randbytes(100))))
-    message = SimpleNamespace(format=rng.choice(kinds), data=np.frombuffer(data, np.uint8))
-    return lambda: frame_from_message(message)
+    return SimpleNamespace(format=rng.choice(kinds), data=data)
 
 
-def _camera_info(rng: random.Random) -> Callable[[], object]:
+def camera_info(rng: random.Random) -> SimpleNamespace:
+    """The fields of a sensor_msgs/CameraInfo of 640x480 pixels, but for its header."""
+
     def numbers(count: int) -> list[float]:
-        values = [rng.uniform(-2, 2) for _ in range(rng.choice((count, count, count, 0, 3, 14)))]
+        values = [rng.uniform(-2, 2) for _ in range(count)]
         return [rng.choice((v, v, v, 0.0, 1e308, float("nan"), float("inf"))) for v in values]
 
-    k = rng.choice(([500.0, 0, 320, 0, 500, 240, 0, 0, 1], numbers(9)))
-    roi = dict(zip(("x_offset", "y_offset", "width", "height"), [0] * 4, strict=True))
+    roi = dict.fromkeys(("x_offset", "y_offset", "width", "height"), 0)
     roi = {name: rng.choice((0, 0, _number(rng))) for name in roi}
-    info = SimpleNamespace(
+    k = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
+    p = [500.0, 0.0, 320.0, 0.0, 0.0, 500.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return SimpleNamespace(
         width=rng.choice((640, 640, _number(rng))),
         height=rng.choice((480, 480, _number(rng))),
-        k=k,
-        d=numbers(rng.choice((0, 4, 5, 8))),
-        p=rng.choice(([500.0, 0, 320, 0, 0, 500, 240, 0, 0, 0, 1, 0], numbers(12))),
+        k=rng.choice((k, numbers(9))),
+        d=numbers(rng.choice((0, 3, 4, 5, 8, 14))),
+        p=rng.choice((p, numbers(12))),
         distortion_model=rng.choice(("plumb_bob", "rational_polynomial", "equidistant", "", "x")),
         binning_x=rng.choice((0, 1, 2, _number(rng))),
         binning_y=rng.choice((0, 1, 2, _number(rng))),
         roi=SimpleNamespace(**roi),
     )
+
+
+def _image(make: Callable[[random.Random], SimpleNamespace]) -> Case:
+    def case(rng: random.Random) -> Callable[[], object]:
+        message = make(rng)
+        return lambda: frame_from_message(message)
+
+    return case
+
+
+def _camera(rng: random.Random) -> Callable[[], object]:
+    info = camera_info(rng)
+    info.k, info.p = (rng.choice((v, v, v[:3], [])) for v in (info.k, info.p))
     size = rng.choice((None, (640, 480), (320, 240), (max(1, _number(rng)), 1)))
 
     def call() -> None:

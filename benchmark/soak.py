@@ -35,6 +35,10 @@ class Look:
     handles: int
     threads: int
 
+    @property
+    def words(self) -> str:
+        return f"{self.memory:.0f} MiB, {self.handles} handles, {self.threads} threads"
+
     @classmethod
     def at(cls, pid: int) -> Look:
         """The process of this number, out of /proc."""

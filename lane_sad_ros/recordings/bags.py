@@ -115,7 +115,8 @@ def recorded(
     """The messages of these topics, in the order of the recording.
 
     start, stop: only those recorded at start <= time < stop, nanoseconds.
-    Raises BagError; of a bag that was cut short when all messages that are left have been given.
+    Raises BagError; of a bag that was cut short or is damaged when all messages that are left have
+    been given.
     """
     path = Path(path)
     with _reading(path) as reader:
@@ -126,8 +127,8 @@ def recorded(
             if topic.ros1:
                 data = bytes(typestore().ros1_to_cdr(data, topic.type))
             yield Recorded(topic.topic, time, data)
-        if reader.damage:
-            raise BagError(reader.damage)
+        if damage := reader.damage or next(filter(None, (f.damage for f in reader.files)), ""):
+            raise BagError(damage if reader.damage else f"{path}: {damage}")
 
 
 class Topic:

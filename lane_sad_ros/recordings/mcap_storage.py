@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import io
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -56,7 +57,8 @@ class McapStorage:
         self._channels: dict[int, Channel] = {}
         self._counts: Counter[int] = Counter()
         self._parts: list[_Part] = []
-        if not self._read_index():
+        self._has_index = self._read_index()
+        if not self._has_index:
             self._walk()
         self.start = min((part.start for part in self._parts), default=0)
         self.end = max((part.end for part in self._parts), default=-1) + 1
@@ -103,13 +105,20 @@ class McapStorage:
         self._open -= len(data)
 
     def _bytes(self, part: _Part) -> bytes:
-        """The records of a part, unpacked."""
+        """The records of a part, unpacked; of a damaged chunk none, which `damage` tells."""
         self._file.seek(part.at)
         data = self._file.read(min(part.length, MAX_CHUNK))
         if data[:1] != bytes([Opcode.CHUNK]):
             return data
         chunk = Chunk.read(ReadDataStream(io.BytesIO(data[_HEAD:])))
-        return unpacked(chunk.data, chunk.compression)
+        records = unpacked(chunk.data, chunk.compression)
+        # The last one of a file without its end is whole up to somewhere.
+        is_cut = not self._has_index and part is self._parts[-1]
+        sums = (0, zlib.crc32(records))  # 0: the recorder has made none
+        if is_cut or (len(records) == chunk.uncompressed_size and chunk.uncompressed_crc in sums):
+            return records
+        self.damage = f"the chunk at byte {part.at} is damaged (check sum); it is left out"
+        return b""
 
     def _read_index(self) -> bool:
         """Whether there is one that tells all."""
@@ -154,7 +163,10 @@ class McapStorage:
         self._parts = [part for part in self._parts if part.end >= 0]
         self._file.seek(-len(_MAGIC), io.SEEK_END)
         if head[:1] != bytes([Opcode.DATA_END]) or self._file.read() != _MAGIC:
-            self.damage = f"cut short after {self._counts.total()} messages, {self._size} bytes"
+            self.damage = (
+                self.damage
+                or f"cut short after {self._counts.total()} messages, {self._size} bytes"
+            )
 
     def _note(self, record: McapRecord, part: _Part) -> None:
         if isinstance(record, Schema):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ CALLER = "_LANE_SAD_CALLER"  # version and import path of the interpreter that h
 
 def start(module: str) -> int:
     """Runs `main` of a module, under the interpreter that was asked for; gives its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # until the program has its own
+        signal.signal(number, lambda *_: os._exit(0))
     script = Path(sys.argv[0])
     name = script.name
     _hand_over(script)

@@ -21,7 +21,7 @@ from rclpy.utilities import remove_ros_args
 Stop = Callable[[], None]
 """Asks the process to end; may be called from any thread, more than once."""
 
-_PATIENCE = 1.5  # seconds that work in progress gets at the end; ros2 launch kills after ten
+_PATIENCE = 1.0  # seconds that work in progress gets at the end; ros2 launch kills after ten
 
 
 class Task(Protocol):
@@ -49,11 +49,21 @@ def run(name: str, create: Callable[[Stop, list[str]], Task], args: list[str] | 
     program, for what it prints.
     """
     # rclpy's own handlers let a second SIGINT interrupt the clean-up, and an executor that waits
-    # keeps Python's from running. So this thread waits for the end, and another one spins. It waits
+    # keeps Python's from running. So one thread waits for the end, and another one spins. It waits
     # for a byte, not for a handler: of two signals at once another thread may take both, and
-    # a handler, which only this thread runs, would wait for a third.
+    # a handler, which only the main thread runs, would wait for a third.
     end, ask_to_end = os.pipe()
     os.set_blocking(ask_to_end, False)
+    created, ended = threading.Event(), threading.Event()
+
+    def wait_for_end() -> None:
+        os.read(end, 1)
+        ended.set()
+        # What is still being loaded, maybe for long, has nothing to finish.
+        if not created.wait(_PATIENCE):
+            os._exit(0)
+
+    threading.Thread(target=wait_for_end, name="end", daemon=True).start()
     signal.set_wakeup_fd(ask_to_end, warn_on_full_buffer=False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
@@ -66,15 +76,18 @@ def run(name: str, create: Callable[[Stop, list[str]], Task], args: list[str] | 
         task = create(stop, remove_ros_args(sys.argv if args is None else args)[1:])
     # rcl reports unreadable parameter files and wrong remappings as RuntimeErrors.
     except (RuntimeError, ValueError) as error:
+        created.set()
         print(f"{name}: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     except SystemExit:
+        created.set()
         rclpy.try_shutdown()
         raise
+    created.set()
     spinner = _Spinner(task.node, stop)
     spinner.start()
-    os.read(end, 1)
+    ended.wait()
     # A group's Ctrl-C comes twice under ros2 launch; Python would die of the second at its exit.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -21,7 +21,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from lane_sad_ros.msg import LaneArray
@@ -31,7 +31,7 @@ from lane_sad_ros.ros.node_process import NodeProcess
 T = TypeVar("T")
 Pixels = NDArray[np.uint8]
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds that anything gets to happen."""
 
 _RELIABLE = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -67,9 +67,9 @@ class Rig:
             self.listen(name)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
-    def publisher(self, camera: str = "") -> Any:
-        """A publisher of a camera's images."""
-        return self.node.create_publisher(Image, _below(camera, "image"), _RELIABLE)
+    def publisher(self, camera: str = "", kind: type = Image, topic: str = "image") -> Any:
+        """A publisher of a camera's images, or of another of its inputs."""
+        return self.node.create_publisher(kind, _below(camera, topic), _RELIABLE)
 
     def listen(self, camera: str = "", depth: int = 10) -> Any:
         """A subscription to a camera's lanes that fills `answers`."""
@@ -89,7 +89,11 @@ class Rig:
         stamp_ns = time.time_ns() if stamp_ns is None else stamp_ns
         header = Header(frame_id="camera")
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 10**9)
-        self.cameras[camera].publish(MESSAGES.image(pixels, encoding, header))
+        publisher = self.cameras[camera]
+        packed = publisher.msg_type is CompressedImage
+        publisher.publish(
+            MESSAGES.jpeg(pixels, header) if packed else MESSAGES.image(pixels, encoding, header)
+        )
         return stamp_ns
 
     def answered(

@@ -335,6 +335,22 @@ def test_launcher_runs_the_node_under_the_python_asked_for(tmp_path: Path) -> No
     assert "--nonsense" in result.stderr
 
 
+def test_a_signal_before_the_program_is_loaded_ends_launcher_with_0() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from lane_sad_ros.ros.launcher import start\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'program':\n"
+        "            os.kill(os.getpid(), signal.SIG{number})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "start('program')\n"
+    )
+    for number in ("INT", "TERM"):
+        command = [sys.executable, "-c", code.replace("{number}", number)]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+
+
 def test_launcher_refuses_a_python_that_is_none() -> None:
     result = _launcher(LANE_SAD_PYTHON="/no/such/python")
     assert result.returncode == 1

@@ -129,6 +129,18 @@ def test_a_packed_chunk_is_read_up_to_the_cut(tmp_path: Path, packing: str, shar
     assert len(found) >= size // 100_300 - 4
 
 
+@pytest.mark.parametrize("lost", [0, 100], ids=["whole", "cut"])
+@pytest.mark.parametrize("packing", ["ZSTD", "LZ4", "NONE"])
+def test_a_chunk_with_a_flipped_byte_is_left_out(tmp_path: Path, packing: str, lost: int) -> None:
+    path = packed_mcap(tmp_path / "a.mcap", packing)
+    content = bytearray(path.read_bytes()[: -lost or None])
+    content[len(content) // 2] ^= 1  # within the pixels of a message of the second chunk
+    path.write_bytes(content)
+    found, said = read(path)
+    assert found == [index for index in range(COUNT) if not 11 <= index < 22]
+    assert said.startswith(f"{path}: the chunk at byte ") and "is damaged (check sum)" in said
+
+
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_sqlite_is_read_up_to_the_cut(tmp_path: Path, share: float) -> None:
     path = write_bag(tmp_path / "a.db3")

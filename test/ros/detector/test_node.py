@@ -713,6 +713,19 @@ def test_the_first_image_is_introduced(start_node, client):
     assert "no camera_info on /camera_info" in line
 
 
+def test_a_signal_ends_a_process_that_is_loading_for_long():
+    code = (
+        "import os, signal, time\n"
+        "from lane_sad_ros.ros import process\n"
+        "def create(stop, arguments):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(20)\n"
+        "    raise ValueError('it was not ended')\n"
+        "process.run('slow', create, [])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_a_signal_while_weights_are_loading_ends_the_process_cleanly(start_process, client):
     node = start_process()
     client.wait_for_state("configuring")
