@@ -90,22 +90,22 @@ def killed_trainings(kills: int = KILLS) -> str:
         began = time.monotonic()
         _fit(config, whole).wait()
         span = time.monotonic() - began
-        said = ""
+        said, met = "", 0
         for kill in range(kills):
             if kill == kills // 2:
                 said = _damaged(config, run)
             process = _fit(config, run)
-            time.sleep(rng.uniform(0.02, 0.3) * span)
+            time.sleep(rng.uniform(0.02, 0.2) * span)
+            met += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.wait()
-        steps = [entry["step"] for entry in read_history(run)]
         _fit(config, run).wait()
         one, other = (load_network(of / "weights.safetensors").state_dict() for of in (whole, run))
         if not all(bool((one[name] == other[name]).all()) for name in one):
             raise Failed("other weights")
         if read_history(run) != read_history(whole):
             raise Failed("another history")
-    return f"{kills} kills, {max(steps)} of 400 steps by then: same weights; {said}"
+    return f"{met} of {kills} kills met it at work: same weights; {said}"
 
 
 def _damaged(config: Path, run: Path) -> str:
