@@ -22,7 +22,7 @@ if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; 
     echo "no CUDA device: the CPU stands in, figures mean nothing"
     device=cpu batches="--batch 1 --batch 2" repeats=3 engines="--engine eager"
 fi
-step tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu test
+step tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu test/detection/test_gpu.py
 # shellcheck disable=SC2086  # several options each
 step speed 180 "$python" -m lane_sad_ros benchmark --device "$device" $engines $batches \
     --repeats "$repeats" --json "$out/speed.json" --plot "$out/speed.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from lane_sad_ros.detection.engines import AUTO, ENGINES, Job, check_engine, mak
 from lane_sad_ros.detection.engines.auto import choose
 from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.peaks import make_row_peaks
-from lane_sad_ros.detection.preprocess import Preprocessor
+from lane_sad_ros.detection.preprocess import make_preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
 from lane_sad_ros.network.onnx_file import read_onnx
@@ -88,7 +89,7 @@ class LaneDetector:
         if engine == AUTO:
             engine, why = choose(job)
         self._forward = make_engine(engine, job)
-        self._preprocess = Preprocessor(layout, self._device)
+        self._preprocess = make_preprocessor(layout, self._device)
         self._peaks = make_row_peaks(layout, self._device)
         self._numbers: Callable[..., Tensor] = self._reduced
         if ENGINES[engine].captures:
@@ -175,6 +176,12 @@ class LaneDetector:
         """
         if not frames:
             return []
+        # Streams, events and graphs are those of the current card, which is the first otherwise.
+        cuda = self._device.type == "cuda"
+        with torch.cuda.device(self._device) if cuda else contextlib.nullcontext():
+            return self._detect(frames, segmentation)
+
+    def _detect(self, frames: Sequence[Frame], segmentation: bool) -> list[Detection]:
         clock = _Clock(self._device)
         pixels = self._preprocess(frames)
         clock.mark("preprocess")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lane_sad_ros.detection.engines import EngineError, Forward, Job, check_runs, make_engine
 from lane_sad_ros.detection.engines.auto import PICTURE
-from lane_sad_ros.detection.preprocess import Preprocessor
+from lane_sad_ros.detection.preprocess import make_preprocessor
 from lane_sad_ros.files import replacing
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.image_files import read_image
@@ -78,5 +78,5 @@ def _inputs(layout: LaneLayout) -> list[Tensor]:
     width, height = layout.input_size
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
-    road = Preprocessor(layout, _CPU)([Frame(read_image(PICTURE))])
+    road = make_preprocessor(layout, _CPU)([Frame(read_image(PICTURE))])
     return [noise.permute(0, 3, 1, 2), road]

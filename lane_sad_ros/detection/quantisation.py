@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.detection.agreement import Agreement
 from lane_sad_ros.detection.detector import LaneDetector
 from lane_sad_ros.detection.engines import Job, check_runs
-from lane_sad_ros.detection.preprocess import Normalise, Preprocessor
+from lane_sad_ros.detection.preprocess import Normalise, make_preprocessor
 from lane_sad_ros.files import replacing
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout
@@ -86,7 +86,7 @@ def _names(node: Any) -> str:
 def _reader_inputs(
     layout: LaneLayout, frames: Sequence[Frame]
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    preprocess, normalise = Preprocessor(layout, _CPU), Normalise(layout)
+    preprocess, normalise = make_preprocessor(layout, _CPU), Normalise(layout)
     for frame in frames:
         yield {"images": normalise(preprocess([frame])).contiguous().numpy()}
 

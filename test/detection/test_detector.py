@@ -17,6 +17,7 @@ from lane_sad_ros.detection import (
     LaneDetector,
     segmentation_to_image,
 )
+from lane_sad_ros.detection.preprocess import HostPreprocessor, Preprocessor
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import WeightsError, load
@@ -124,6 +125,19 @@ def test_network_in_training_mode_is_run_in_evaluation_mode(tiny_layout: LaneLay
     first, second = (detector.detect([image], segmentation=True)[0] for _ in range(2))
     assert first.segmentation is not None and second.segmentation is not None
     np.testing.assert_array_equal(first.segmentation, second.segmentation)  # no dropout
+
+
+def test_the_host_resizes_as_other_devices_do(tiny_layout: LaneLayout) -> None:
+    rng = np.random.default_rng(1)
+    shapes = [(96, 128, 3), (200, 300, 3), (96, 128), (96, 128, 3), (200, 300, 3)]
+    frames = [
+        Frame(rng.integers(0, 256, shape, dtype=np.uint8), order)
+        for shape, order in zip(shapes, ["bgr", "rgb", "bgr", "bgr", "bgr"], strict=True)
+    ]
+    host, other = HostPreprocessor(tiny_layout), Preprocessor(tiny_layout, torch.device("cpu"))
+    for batch in (frames, frames[:1], frames[2:3]):
+        difference = host(batch).int() - other(batch).int()
+        assert difference.abs().max() <= 1
 
 
 @pytest.mark.parametrize("arch", ["enet_sad", "resnet18"])

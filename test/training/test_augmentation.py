@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import default_collate
 
-from lane_sad_ros.detection.preprocess import Normalise, Preprocessor
+from lane_sad_ros.detection.preprocess import HostPreprocessor, Normalise
 from lane_sad_ros.formats.slots import ABSENT, assign_slots, evenly, slots_of
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import SLOTS_6, TUSIMPLE, Decoding, LaneLayout
@@ -301,7 +301,7 @@ def test_without_changes_the_input_is_the_preprocessors() -> None:
     for size in ((320, 180), (640, 360), (333, 190)):
         image = np.asarray(cv2.resize(photo, size), np.uint8)
         inputs, classes, exists, _ = Changes(LAYOUT, WIDTH, CPU)(batch_of(LabelledImage(image, ())))
-        expected = Normalise(LAYOUT)(Preprocessor(LAYOUT, CPU)([Frame(image)]))
+        expected = Normalise(LAYOUT)(HostPreprocessor(LAYOUT)([Frame(image)]))
         assert inputs.shape == (1, 3, 72, 160)
         assert inputs.is_contiguous(memory_format=torch.channels_last)
         difference = (inputs - expected).abs() * 255 * 0.26  # grey levels
@@ -310,7 +310,7 @@ def test_without_changes_the_input_is_the_preprocessors() -> None:
     # Nothing to resize: nothing to differ in.
     image = rng.integers(0, 255, (72, 160, 3), np.uint8)
     inputs = Changes(WHOLE, WIDTH, CPU)(batch_of(LabelledImage(image, ()), layout=WHOLE))[0]
-    expected = Normalise(WHOLE)(Preprocessor(WHOLE, CPU)([Frame(image)]))
+    expected = Normalise(WHOLE)(HostPreprocessor(WHOLE)([Frame(image)]))
     torch.testing.assert_close(inputs, expected, atol=2e-3, rtol=0)
 
 
