@@ -147,7 +147,10 @@ def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optim
     """The optimiser of a network, at its highest learning rate."""
     if settings.kind == "adamw":
         return torch.optim.AdamW(
-            network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+            network.parameters(),
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            foreach=True,
         )
     return torch.optim.SGD(
         network.parameters(),
@@ -155,6 +158,7 @@ def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optim
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=True,
+        foreach=True,
     )
 
 
