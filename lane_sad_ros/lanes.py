@@ -173,10 +173,6 @@ class LaneLayout:
             )
         return box
 
-    def with_input_size(self, input_size: tuple[int, int]) -> LaneLayout:
-        """The same layout at another network resolution (width, height)."""
-        return dataclasses.replace(self, input_size=input_size)
-
     def to_json(self) -> str:
         """The layout as one JSON object, read back by `from_json`."""
         return json.dumps(dataclasses.asdict(self))
