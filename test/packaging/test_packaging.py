@@ -338,7 +338,7 @@ def test_launcher_runs_the_node_under_the_python_asked_for(tmp_path: Path) -> No
 def test_a_signal_before_the_program_is_loaded_ends_launcher_with_0() -> None:
     code = (
         "import os, signal, sys\n"
-        "from lane_sad_ros.ros.launcher import start\n"
+        "from lane_sad_ros.ros.executables import start\n"
         "class Finder:\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'program':\n"
