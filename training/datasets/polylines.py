@@ -14,7 +14,7 @@ from lane_sad_ros.files import read_text
 from lane_sad_ros.formats import culane
 from lane_sad_ros.formats.ends import continued_to, cut_below, vanishing_row
 from lane_sad_ros.formats.polylines import Polylines, read_polylines
-from lane_sad_ros.image_files import image_header, read_bytes
+from lane_sad_ros.image_files import image_header
 
 from .labelled import (
     Cache,
@@ -34,6 +34,9 @@ _MOST = 0.5
 _FAR = 0.12
 # ... and only if it is straight: its points lie this near to one line, as a share of the width.
 _STRAIGHT = 0.006
+
+# Bytes of an image that hold its size, mostly; a list may name a hundred thousand images.
+_HEADER = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,9 @@ def _from_culane(path: Path, root: Path) -> list[Polylines]:
     """The images that a list of CULane names, with the lanes that lie beside them."""
     found = []
     for number, name in enumerate(culane.image_names(path), start=1):
-        header = image_header(read_bytes(root / name))
+        with (root / name).open("rb") as file:
+            start = file.read(_HEADER)
+            header = image_header(start) or image_header(start + file.read())
         if header is None:
             raise ValueError(f"{root / name}: not an image of a known format")
         lanes = culane.read_lanes(root / culane.lines_file(name))
