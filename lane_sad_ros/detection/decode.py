@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -80,11 +82,16 @@ def _spline(us: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np
     """
     if len(us) < 3:
         return us
-    bends = np.diff(np.eye(len(us)), 2, axis=0)
-    result: NDArray[np.float64] = np.linalg.solve(
-        np.diag(weights) + _STIFFNESS * bends.T @ bends, weights * us
-    )
-    return result
+    terms = _bends(len(us)).copy()
+    np.einsum("ii->i", terms)[...] += weights
+    return np.asarray(np.linalg.solve(terms, weights * us), np.float64)
+
+
+@functools.lru_cache
+def _bends(rows: int) -> NDArray[np.float64]:
+    """STIFFNESS * sum(second differences²) as a square matrix."""
+    bends = np.diff(np.eye(rows), 2, axis=0)
+    return np.asarray(_STIFFNESS * bends.T @ bends, np.float64)
 
 
 def _rows_inside(

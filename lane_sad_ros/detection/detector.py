@@ -215,9 +215,10 @@ class LaneDetector:
 
     def _reduced(self, logits: Tensor, *existence_logits: Tensor) -> Tensor:
         """Columns, scores and existence probabilities of each image, one after the other."""
-        parts = [part.flatten(1) for part in self._peaks(logits)]
-        parts += [part.sigmoid() for part in existence_logits]
-        return torch.cat(parts, dim=1)
+        existence = existence_logits[0].sigmoid() if existence_logits else None
+        peaks = self._peaks(logits, existence, self.thresholds.existence_threshold)
+        parts = [part.flatten(1) for part in peaks]
+        return torch.cat(parts if existence is None else [*parts, existence], dim=1)
 
 
 def _with_crop(layout: LaneLayout, crop: tuple[float, float, float, float]) -> LaneLayout:

@@ -19,6 +19,9 @@ from lane_sad_ros.lanes import LaneLayout
 
 Floats = NDArray[np.float32]
 
+# Of logits up to this size the exponentials, and their sum, are numbers of float32.
+_SAFE = 80.0
+
 
 class RowPeaks:
     """Finds them where the logits are, on any device."""
@@ -40,12 +43,15 @@ class RowPeaks:
         neighbours = np.minimum(columns, half) + 1 + np.minimum(width - 1 - columns, half)
         self._shares = torch.from_numpy((1 / neighbours).astype(np.float32)).to(device)
 
-    def __call__(self, segmentation: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, segmentation: Tensor, existence: Tensor | None = None, least: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Columns (network pixels) and scores in [0, 1] of the peaks, B×lanes×rows each.
 
         Smoothing fills holes in a lane but does not lengthen it: beyond its end, a row has a share
         of the average, which may pass a low threshold, but nothing itself. It scores 0.
-        segmentation: logits B×(1+lanes)×H×W.
+        segmentation: logits B×(1+lanes)×H×W. existence: probabilities B×lanes; where it is not
+        above `least`, a lane may be left out, and scores 0 everywhere.
         """
         lanes = segmentation.float().softmax(dim=1)[:, 1:]
         smooth = self._smooth(self._average @ lanes)  # B×lanes×rows×W
@@ -84,53 +90,68 @@ class HostRowPeaks(RowPeaks):
         self._used = slice(used.min(initial=0), used.max(initial=-1) + 1)  # of the maps' rows
         self._bands = list(_bands(weights[:, self._used]))
         # Memory that is asked for anew at each frame costs more than the arithmetic.
-        lanes, width = len(layout.slots), layout.input_size[0]
-        self._maps = np.empty((1 + lanes, self._used.stop - self._used.start, width), np.float32)
+        self._lanes, width = len(layout.slots), layout.input_size[0]
+        self._maps = np.empty(
+            (1 + self._lanes, self._used.stop - self._used.start, width), np.float32
+        )
         self._map = np.empty(self._maps.shape[1:], np.float32)
-        self._averages = np.empty((lanes, len(self.rows), width), np.float32)
-        self._mass = np.empty((lanes * len(self.rows), width), np.float32)
+        self._averages = np.empty((self._lanes, len(self.rows), width), np.float32)
+        self._mass = np.empty((self._lanes * len(self.rows), width), np.float32)
 
-    def __call__(self, segmentation: Tensor) -> tuple[Tensor, Tensor]:
-        found = [self._of_one(maps) for maps in segmentation.float().contiguous().numpy()]
-        columns, scores = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
-        return columns, scores
+    def __call__(
+        self, segmentation: Tensor, existence: Tensor | None = None, least: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        maps = segmentation.float().contiguous().numpy()
+        columns = np.zeros((len(maps), self._lanes, len(self.rows)), np.float32)
+        scores = np.zeros_like(columns)
+        wanted = np.ones(columns.shape[:2], np.bool_)
+        if existence is not None:
+            wanted = existence.numpy() > least
+        for index, lanes in enumerate(map(np.flatnonzero, wanted)):
+            if len(lanes):
+                columns[index, lanes], scores[index, lanes] = self._of_one(maps[index], lanes)
+        return torch.from_numpy(columns), torch.from_numpy(scores)
 
-    def _of_one(self, logits: Floats) -> tuple[Floats, Floats]:
-        """Of one image, (1+lanes)×H×W."""
-        self._average_rows(logits)
-        self._smooth_rows()
-        lanes, _, width = self._averages.shape
-        smooth = self._averages.reshape(-1, width)
+    def _of_one(self, logits: Floats, lanes: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Of some lanes of one image, (1+lanes)×H×W."""
+        maps = self._probabilities(logits, lanes)
+        averages = self._averages[: len(lanes)]
+        for target, source, weights in self._bands:
+            np.matmul(weights, maps[:, source], out=averages[:, target])
+        width = averages.shape[-1]
+        smooth = averages.reshape(-1, width)
+        self._smooth_rows(smooth)
         at = smooth.argmax(axis=-1)
         score = np.take_along_axis(smooth, at[:, None], axis=-1)
         left, right = _around(smooth >= 0.5 * score, at)
         columns = np.arange(width, dtype=np.int16)  # a fifth of the time that others take here
         hill = (columns >= left[:, None]) & (columns < right[:, None])
-        mass = np.multiply(smooth, hill, out=self._mass)
+        mass = np.multiply(smooth, hill, out=self._mass[: len(smooth)])
         total = np.maximum(mass.sum(axis=-1), np.float32(1e-12))
-        column = (mass @ self._columns.numpy() / total).reshape(lanes, -1)
-        score = score.reshape(lanes, -1)
+        column = (mass @ self._columns.numpy() / total).reshape(len(lanes), -1)
+        score = score.reshape(len(lanes), -1)
         rows = self._nearest.numpy() - self._used.start
-        itself = self._maps[1 + np.arange(lanes)[:, None], rows, np.rint(column).astype(np.intp)]
+        itself = maps[np.arange(len(lanes))[:, None], rows, np.rint(column).astype(np.intp)]
         return column, score * (itself >= 0.5 * score)
 
-    def _average_rows(self, logits: Floats) -> None:
-        """Writes probabilities of the sampled rows to `_averages`, lanes×rows×W."""
+    def _probabilities(self, logits: Floats, lanes: NDArray[np.intp]) -> Floats:
+        """Softmax of the used rows of some lanes, lanes×rows×W."""
         logits = logits[:, self._used]
-        np.subtract(logits, logits.max(axis=0, out=self._map), out=self._maps)
-        flat = self._maps.reshape(-1, logits.shape[-1])
-        cv2.exp(flat, flat)
-        maps = self._maps[1:]
-        np.divide(maps, self._maps.sum(axis=0, out=self._map), out=maps)
-        for target, source, weights in self._bands:
-            np.matmul(weights, maps[:, source], out=self._averages[:, target])
+        if max(logits.max(), -logits.min()) > _SAFE:
+            logits = logits - logits.max(axis=0)
+        for source, target in zip(logits, self._maps, strict=True):
+            cv2.exp(source, target)
+        total = self._maps.sum(axis=0, out=self._map)
+        maps = self._maps[: len(lanes)]
+        for target, lane in zip(maps, 1 + lanes, strict=True):  # lane is behind target
+            np.divide(self._maps[lane], total, out=target)
+        return maps
 
-    def _smooth_rows(self) -> None:
-        """As `_smooth`, of `_averages` in place."""
-        flat = self._averages.reshape(-1, self._averages.shape[-1])
+    def _smooth_rows(self, rows: Floats) -> None:
+        """As `_smooth`, in place."""
         box, one = np.ones(self._smoothing, np.float32), np.ones(1, np.float32)
-        cv2.sepFilter2D(flat, -1, box, one, flat, borderType=cv2.BORDER_CONSTANT)
-        np.multiply(flat, self._shares.numpy(), out=flat)
+        cv2.sepFilter2D(rows, -1, box, one, rows, borderType=cv2.BORDER_CONSTANT)
+        np.multiply(rows, self._shares.numpy(), out=rows)
 
 
 def make_row_peaks(layout: LaneLayout, device: torch.device) -> RowPeaks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -100,9 +101,7 @@ class HostPreprocessor(Preprocessor):
             resized(image, size, False, None, None, out=target[None])
             if order == "bgr":
                 pixels = target.permute(1, 2, 0).numpy()
-                blue = pixels[..., 0].copy()
-                pixels[..., 0] = pixels[..., 2]
-                pixels[..., 2] = blue
+                cv2.mixChannels([pixels.copy()], [pixels], [0, 2, 1, 1, 2, 0])
 
 
 def make_preprocessor(layout: LaneLayout, device: torch.device) -> Preprocessor:

@@ -105,17 +105,20 @@ def asymmetric(channels: int) -> list[nn.Conv2d]:
     ]
 
 
-def winners(features: Tensor, pooled: Tensor) -> Tensor:
-    """Which corner of each 2×2 window of B×C×H×W its maximum is from, boolean B×C×4×H/2×W/2.
+def max_pool(features: Tensor) -> tuple[Tensor, Tensor]:
+    """2×2 max pooling of B×C×H×W without indices: the maxima, B×C×H/2×W/2, and which corner of its
+    window each is from, boolean B×C×4×H/2×W/2.
 
-    Corners go row by row. Of several the first wins, as in PyTorch's max pooling with indices.
+    Corners go row by row. Of several the first wins, as in PyTorch's pooling with indices.
     """
-    found = []
-    free = torch.ones_like(pooled, dtype=torch.bool)
-    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        found.append((features[..., row::2, column::2] == pooled) & free)
-        free = free & ~found[-1]
-    return torch.stack(found, dim=2)
+    corners = [features[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    upper, lower = torch.maximum(*corners[:2]), torch.maximum(*corners[2:])
+    pooled = torch.maximum(upper, lower)
+    first = corners[0] == pooled
+    second = (corners[1] == pooled) & ~first
+    above = first | second
+    third = (corners[2] == pooled) & ~above
+    return pooled, torch.stack([first, second, third, ~(above | third)], dim=2)
 
 
 def unpool(features: Tensor, places: Tensor) -> Tensor:
@@ -130,8 +133,8 @@ class Downsampling(nn.Module):
     """Halves the resolution by max pooling plus a strided bottleneck branch.
 
     Returns the features and the places of the maxima, where the matching `Upsampling` puts
-    features back: PyTorch's indices, or `winners` where `without_indices` is set. Both give the
-    same numbers. Indices are faster in PyTorch; other programs can't run them, or slowly.
+    features back: PyTorch's indices, or those of `max_pool` where `without_indices` is set. Both
+    give the same numbers. Indices are faster in PyTorch; other programs can't run them, or slowly.
     """
 
     without_indices = False
@@ -151,8 +154,7 @@ class Downsampling(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self.without_indices:
-            pooled = F.max_pool2d(features, 2, stride=2)
-            places = winners(features, pooled)
+            pooled, places = max_pool(features)
         else:
             pooled, places = F.max_pool2d(features, 2, stride=2, return_indices=True)
         padded = F.pad(pooled, (0, 0, 0, 0, 0, self.missing_channels))

@@ -93,6 +93,21 @@ def test_the_host_finds_what_other_devices_find(layout: LaneLayout) -> None:
             torch.testing.assert_close(other, one, atol=1e-3, rtol=0)
 
 
+def test_the_host_leaves_out_lanes_that_do_not_exist() -> None:
+    width, height = WIDE.input_size
+    generator = torch.Generator().manual_seed(5)
+    maps = torch.randn(2, 1 + len(WIDE.slots), height, width, generator=generator)
+    peaks_of = HostRowPeaks(WIDE)
+    columns, scores = peaks_of(maps)
+    existence = torch.full(scores.shape[:2], 0.9)
+    existence[0, 1] = existence[1] = 0.5
+    some_columns, some_scores = peaks_of(maps, existence, 0.5)
+    left_out = existence <= 0.5
+    assert (some_scores[left_out] == 0).all()
+    assert torch.equal(some_columns[~left_out], columns[~left_out])
+    assert torch.equal(some_scores[~left_out], scores[~left_out])
+
+
 def peaks(
     layout: LaneLayout, lanes: dict[int, NDArray[np.float64]], score: float = 0.9
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
