@@ -29,7 +29,7 @@ from sensor_msgs.msg import CompressedImage
 
 from benchmark.malformed import flood, flood_infos
 from benchmark.offline_faults import full_disk, full_disk_of_checkpoints, killed_trainings
-from benchmark.soak import Look, Part, problems
+from benchmark.soak import Stretch, Usage, problems
 from lane_sad_ros.network.weights import default_weights_path
 from lane_sad_ros.ros.rig import Failed, Pixels, Rig, running, until
 
@@ -271,7 +271,7 @@ def _cycles(start: Start, image: Pixels) -> str:
         for cycle in range(_CYCLES + 1):
             seconds = rig.answered(image)
             if cycle in (_CYCLES // 5, _CYCLES):
-                parts.append(Part(1.0, seconds, Look.at(rig.process.pid)))
+                parts.append(Stretch(1.0, seconds, Usage.at(rig.process.pid)))
             _change(rig, *_CYCLE)
         if found := problems(*parts):
             raise Failed("; ".join(found))

@@ -12,7 +12,7 @@ from typing import Any
 from sensor_msgs.msg import CameraInfo, CompressedImage, RegionOfInterest
 
 from benchmark import fuzz
-from benchmark.soak import Look
+from benchmark.soak import Usage
 from lane_sad_ros.ros.rig import Failed, Pixels, Rig, until
 
 _PAUSE = 0.05  # seconds between rounds
@@ -67,8 +67,8 @@ def _rounds(rig: Rig, image: Pixels, good: str, rounds: int, send: Callable[[], 
             rig.answered(image, good)
             rig.process.check()
         if number <= _WARM:
-            memory = Look.at(rig.process.pid).memory
-    grown = Look.at(rig.process.pid).memory - memory
+            memory = Usage.at(rig.process.pid).memory
+    grown = Usage.at(rig.process.pid).memory - memory
     if grown > _GROWTH:
         raise Failed(f"{grown:.0f} MiB more")
     return grown

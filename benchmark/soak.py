@@ -28,7 +28,7 @@ _SPARE = 2  # handles or threads that may come and go
 
 
 @dataclass(frozen=True)
-class Look:
+class Usage:
     """What a process holds. memory: resident, MiB."""
 
     memory: float
@@ -40,7 +40,7 @@ class Look:
         return f"{self.memory:.0f} MiB, {self.handles} handles, {self.threads} threads"
 
     @classmethod
-    def at(cls, pid: int) -> Look:
+    def at(cls, pid: int) -> Usage:
         """The process of this number, out of /proc."""
         folder = Path("/proc") / str(pid)
         status = (folder / "status").read_text(encoding="ascii")
@@ -50,12 +50,12 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Part:
+class Stretch:
     """A part of the run. rate: answers a second. latency: median from image to lanes, seconds."""
 
     rate: float
     latency: float
-    look: Look
+    look: Usage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def _run(rig: Rig, image: Pixels, duration: float, rate: float, count: int) -> list[Part]:
+def _run(rig: Rig, image: Pixels, duration: float, rate: float, count: int) -> list[Stretch]:
     """The parts of the run, of which the first is the warm-up."""
     parts = []
     began = time.monotonic()
@@ -87,7 +87,7 @@ def _run(rig: Rig, image: Pixels, duration: float, rate: float, count: int) -> l
         seconds = duration / count
         latencies = rig.drive(image, seconds, rate)
         latency = float(np.median(latencies)) if latencies else float("nan")
-        part = Part(len(latencies) / seconds, latency, Look.at(rig.process.pid))
+        part = Stretch(len(latencies) / seconds, latency, Usage.at(rig.process.pid))
         parts.append(part)
         look = part.look
         print(
@@ -100,7 +100,7 @@ def _run(rig: Rig, image: Pixels, duration: float, rate: float, count: int) -> l
     return parts
 
 
-def problems(first: Part, last: Part) -> list[str]:
+def problems(first: Stretch, last: Stretch) -> list[str]:
     """What a run shows that should not be, a line each."""
     found = []
     growth = last.look.memory / first.look.memory - 1

@@ -25,7 +25,7 @@ from demo.results import Results, in_words
 from lane_sad_ros import files
 from lane_sad_ros.arguments import add_topic, add_weights, positive
 from lane_sad_ros.files import SourceError
-from lane_sad_ros.formats.drives import Scene
+from lane_sad_ros.formats.drives import RenderedScene
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame, open_frames
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
@@ -86,7 +86,7 @@ class _Input:
 
     frames: FrameSource
     name: str
-    truth: dict[str, Scene] = field(default_factory=dict)
+    truth: dict[str, RenderedScene] = field(default_factory=dict)
     camera: CameraModel | None = None
     mounting: dict[str, float] = field(default_factory=dict)
 

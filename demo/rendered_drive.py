@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import training.scenes
-from lane_sad_ros.formats.drives import Scene, read_scenes
+from lane_sad_ros.formats.drives import RenderedScene, read_scenes
 from training.datasets.synthetic import write_drive
 
 
@@ -19,7 +19,7 @@ class RenderedDrive:
     """A folder of images, and what is true of them by the images' names."""
 
     folder: Path
-    truth: dict[str, Scene]
+    truth: dict[str, RenderedScene]
 
 
 def render_drive(folder: Path, duration: float, rate: float, seed: int = 0) -> RenderedDrive:

@@ -16,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from lane_sad_ros.files import writing_lines
 from lane_sad_ros.formats import lines
-from lane_sad_ros.formats.drives import Scene
+from lane_sad_ros.formats.drives import RenderedScene
 from lane_sad_ros.image_files import Image, write_image
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.birdseye import BirdsEye
@@ -52,7 +52,7 @@ class Results:
         folder: Path,
         rate: float,
         for_browsers: bool,
-        truth: Mapping[str, Scene],
+        truth: Mapping[str, RenderedScene],
         projector: GroundProjector | None = None,
     ) -> None:
         self._folder = folder

@@ -226,9 +226,7 @@ def _bag(bag: str, detector: LifecycleNode, environment: dict[str, str]) -> Regi
 
 def _rviz(given: Given, environment: dict[str, str]) -> Node:
     if not _installed("rviz2"):
-        raise ValueError(
-            "rviz:=true needs RViz (apt install ros-$ROS_DISTRO-rviz2)"
-        )
+        raise ValueError("rviz:=true needs RViz (apt install ros-$ROS_DISTRO-rviz2)")
     params_file = existing("params_file", given["params_file"])
     values = {name: given[name] for name in ("base_frame",) if given[name]}
     if given["cameras"]:

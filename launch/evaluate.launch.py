@@ -130,8 +130,7 @@ def _detector(given: Given, topics: dict[str, str]) -> GroupAction:
     ending = "/compressed" if transport == "compressed" else ""
     if not images.endswith(ending):
         raise ValueError(
-            f"compressed images on a topic that ends in {ending} are needed, "
-            f"not on {images}"
+            f"compressed images on a topic that ends in {ending} are needed, not on {images}"
         )
     image = images.removesuffix(ending)
     configurations = {
@@ -180,9 +179,7 @@ def _images(wanted: str, topics: dict[str, str]) -> str:
         named = (
             f"image_topic:={wanted} is not one of" if wanted else "name with image_topic:= one of"
         )
-        raise ValueError(
-            f"{named} the image topics of the bag: {', '.join(known) or 'none'}"
-        )
+        raise ValueError(f"{named} the image topics of the bag: {', '.join(known) or 'none'}")
     return chosen[0]
 
 

@@ -8,7 +8,7 @@ The folder, of which a person may change the two files that are marked:
 
     review.html            what was kept, is doubtful or shows no lane
     images/                frames that were kept
-    doubtful/*.jpg, *.json the others, to be corrected in labelme (*)
+    doubtful/*.jpg, *.json the others, without a lane too, to be corrected in labelme (*)
     struck.txt             names of kept frames that are wrong, one on each line (*)
     train.json, held_out.json  what is learnt from, and what is measured on
     scenes/, run/          rendered scenes, the training run
@@ -126,7 +126,7 @@ def _picture(look: Look, number: int) -> Picture:
 
 
 @dataclass(frozen=True)
-class Labels:
+class Split:
     """The labels of a folder: what is learnt from and what is measured on.
 
     checked: how many of both a person has looked at.
@@ -137,7 +137,7 @@ class Labels:
     checked: int
 
 
-def labels(folder: Path) -> Labels:
+def labels(folder: Path) -> Split:
     """The frames that were kept and not struck out, and those that a person has corrected.
 
     Of the held-out stretches, frames that a person has checked are the measure where there are
@@ -152,7 +152,7 @@ def labels(folder: Path) -> Labels:
     held = [record for record in held if record in checked] or held
     if not train or not held:
         raise ValueError(f"{folder}: {len(train)} frames to learn from, {len(held)} to measure on")
-    return Labels(train, held, len(checked))
+    return Split(train, held, len(checked))
 
 
 def _split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:

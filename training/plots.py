@@ -88,7 +88,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Look:
+class AttentionView:
     """What the blocks of a network attend to in one image.
 
     view: the network's part of the image, H×W×3 RGB. maps: the attention map h×w of each block, a
@@ -103,7 +103,7 @@ class Look:
 
 def look(
     network: LaneNetwork, layout: LaneLayout, images: Sequence[Image], settings: Distillation
-) -> list[Look]:
+) -> list[AttentionView]:
     """The attention of all four blocks in images H×W×3 BGR.
 
     Of the settings, mapping, power and entropy count. The network is left as it was.
@@ -124,7 +124,7 @@ def look(
             focus[name] = relative_entropy(activity).cpu().numpy()
     sad.remove()
     return [
-        Look(
+        AttentionView(
             sample.image.numpy(),
             {name: maps[name][i] for name in names},
             {name: float(focus[name][i]) for name in names},
@@ -168,7 +168,7 @@ def mapping_name(mapping: str, power: float) -> str:
     return ("Σ" if mapping == "sum" else "max ") + f"|A|{raised}"
 
 
-def _grid(looks: Mapping[str, Sequence[Look]]) -> Figure:
+def _grid(looks: Mapping[str, Sequence[AttentionView]]) -> Figure:
     """For each image a group of rows, one for each name, beside the image itself."""
     groups = list(zip(*looks.values(), strict=True))
     view = groups[0][0].view

@@ -301,7 +301,7 @@ class _BDD100K(_Files):
 
 
 @dataclass(frozen=True)
-class Scene:
+class RenderedScene:
     """A rendered scene: its image below the folder, and all that is true of it.
 
     stamp_ns: None for a scene that stands alone.
@@ -315,7 +315,7 @@ class Scene:
     ego: EgoLane
 
 
-def read_scenes(folder: Path) -> list[Scene]:
+def read_scenes(folder: Path) -> list[RenderedScene]:
     """What `python -m training synthesize` wrote into a folder.
 
     Raises FileNotFoundError or ValueError that name the file, the line and what would be right.
@@ -367,7 +367,7 @@ class _Scenes(LabelledDrive):
             )
 
 
-def _scene(record: dict[str, Any], where: str) -> Scene:
+def _scene(record: dict[str, Any], where: str) -> RenderedScene:
     """A line of scenes.jsonl, see docs/scenes.md."""
     try:
         values, ego = record["camera"], record["ego_lane"]
@@ -384,7 +384,7 @@ def _scene(record: dict[str, Any], where: str) -> Scene:
             for name, axes in (("pixels", 2), ("ground", 3))
         )
         size = values["width"], values["height"]
-        return Scene(
+        return RenderedScene(
             record["raw_file"],
             START_NS + round(1e9 * record["stamp"]) if "stamp" in record else None,
             true_lanes(pixels, len(SLOTS_6), size, ground),

@@ -33,13 +33,13 @@ def test_a_run_looks_at_the_process(make_weights, capsys):
     ],
 )
 def test_what_grows_is_told(changes, said):
-    first = soak.Part(10.0, 0.03, soak.Look(100.0, 30, 10))
-    look = soak.Look(**{"memory": 101.0, "handles": 31, "threads": 10, **changes})
-    problems = soak.problems(first, soak.Part(9.9, 0.03, look))
+    first = soak.Stretch(10.0, 0.03, soak.Usage(100.0, 30, 10))
+    look = soak.Usage(**{"memory": 101.0, "handles": 31, "threads": 10, **changes})
+    problems = soak.problems(first, soak.Stretch(9.9, 0.03, look))
     assert problems == ([said] if said else [])
 
 
 def test_a_rate_that_falls_is_told():
-    look = soak.Look(100.0, 30, 10)
-    first, last = soak.Part(10.0, 0.03, look), soak.Part(8.0, 0.03, look)
+    look = soak.Usage(100.0, 30, 10)
+    first, last = soak.Stretch(10.0, 0.03, look), soak.Stretch(8.0, 0.03, look)
     assert soak.problems(first, last) == ["8.00 lanes/s instead of 10.00"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lane_sad_ros.detection import Frame, LaneDetector
-from lane_sad_ros.formats.drives import Scene
+from lane_sad_ros.formats.drives import RenderedScene
 from lane_sad_ros.lanes import SLOTS_6, Lane, Lanes
 from lane_sad_ros.recordings.sources import SourceFrame
 from lane_sad_ros.road.camera import CameraModel
@@ -229,7 +229,7 @@ def figures_of(folder, answers, truth):
 
 def scene(truth, ego=None):
     camera = CameraModel.from_field_of_view(1280, 720, 1.0)
-    return Scene("0", 0, truth, camera, Mounting.from_angles(1.5), ego or UNSEEN)
+    return RenderedScene("0", 0, truth, camera, Mounting.from_angles(1.5), ego or UNSEEN)
 
 
 UNSEEN = EgoLane(False, False, False, *[np.nan] * 4)

@@ -300,9 +300,7 @@ def test_lanes_are_followed_from_frame_to_frame(tmp_path: Path, weights: Path) -
         (detection,) = detector.detect([Frame(picture(index))])
         expected = model.update(detection.lanes, START + index * STEP).lanes
         assert frame.prediction is not None
-        for ours, theirs, single in zip(
-            frame.prediction, expected, detection.lanes, strict=True
-        ):
+        for ours, theirs, single in zip(frame.prediction, expected, detection.lanes, strict=True):
             np.testing.assert_array_equal(ours.points, theirs.points)
             moved |= not np.array_equal(ours.points, single.points)
     assert moved  # or tracking did nothing, and the comparison says little

@@ -88,9 +88,7 @@ def test_figures_are_those_of_the_official_metrics() -> None:
     assert figures == pytest.approx(np.mean(expected, axis=0))
     counts = sum(
         (
-            culane.score(
-                *([one.points[:, :2] for one in of.scaled_to((1640, 590))] for of in pair)
-            )
+            culane.score(*([one.points[:, :2] for one in of.scaled_to((1640, 590))] for of in pair))
             for pair in pairs
         ),
         Counts(0, 0, 0),

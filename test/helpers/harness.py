@@ -276,7 +276,7 @@ class Status:
         return f"{self.level} {self.message!r} {self.values}"
 
 
-class NodeProcess:
+class NodeUnderTest:
     """The node as its own process, as `ros2 run` starts it."""
 
     def __init__(self, log: Path, *arguments: str) -> None:

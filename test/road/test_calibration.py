@@ -87,8 +87,7 @@ def without(frames, *slots):
         replace(
             frame,
             items=tuple(
-                Lane(lane.slot, False, 0.0, empty) if lane.slot in slots else lane
-                for lane in frame
+                Lane(lane.slot, False, 0.0, empty) if lane.slot in slots else lane for lane in frame
             ),
         )
         for frame in frames

@@ -14,7 +14,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
-from training.scenes import Camera, Marking, Scene, truth
+from training.scenes import Marking, Scene, SceneCamera, truth
 
 K = np.array([[800.0, 0, 640], [0, 810, 360], [0, 0, 1]])
 LENSES = {
@@ -149,7 +149,7 @@ def test_the_horizon_and_the_range_bound_the_road():
     assert ground[2, 0] == pytest.approx(60, abs=0.5)
 
 
-RENDERED = Camera(1280, 720, 1050.0, 1040.0, 640.0, 355.0, height_m=1.5, pitch=0.068)
+RENDERED = SceneCamera(1280, 720, 1050.0, 1040.0, 640.0, 355.0, height_m=1.5, pitch=0.068)
 TILTED = replace(
     RENDERED, roll=0.02, yaw=-0.03, distortion=(-0.12, 0.02, 1e-3, -5e-4, 0.003), height_m=2.0
 )

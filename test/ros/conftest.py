@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from harness import SPARE_SECONDS, TINY, Client, NodeProcess, Spinning
+from harness import SPARE_SECONDS, TINY, Client, NodeUnderTest, Spinning
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -75,14 +75,14 @@ def start_node(ros: Context, tiny_weights: Path) -> Iterator[Callable[..., LaneD
 
 
 @pytest.fixture
-def start_process(tmp_path: Path, tiny_weights: Path) -> Iterator[Callable[..., NodeProcess]]:
+def start_process(tmp_path: Path, tiny_weights: Path) -> Iterator[Callable[..., NodeUnderTest]]:
     """Starts the node as a process: start_process("-p", "name:=value", ...)."""
-    started: list[NodeProcess] = []
+    started: list[NodeUnderTest] = []
 
-    def start(*arguments: str) -> NodeProcess:
+    def start(*arguments: str) -> NodeUnderTest:
         log = tmp_path / f"node{len(started)}.log"
         started.append(
-            NodeProcess(log, "-p", f"weights:={tiny_weights}", "-p", "device:=cpu", *arguments)
+            NodeUnderTest(log, "-p", f"weights:={tiny_weights}", "-p", "device:=cpu", *arguments)
         )
         return started[-1]
 

@@ -17,9 +17,7 @@ def allowed(kind: str, direction: str) -> set[str]:
     profile = ElementTree.parse(POLICY).find("enclaves/enclave/profiles/profile")
     assert profile is not None
     groups = profile.findall(f"{kind}s[@{direction}='ALLOW']")
-    return {
-        (item.text or "").replace("~", "/lane_detector") for group in groups for item in group
-    }
+    return {(item.text or "").replace("~", "/lane_detector") for group in groups for item in group}
 
 
 def test_the_policy_allows_what_the_node_uses_and_nothing_else(start_node, client):

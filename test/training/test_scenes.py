@@ -16,12 +16,12 @@ import pytest
 from training.__main__ import main
 from training.datasets.synthetic import SIZES, scene_record, tusimple_record, write_scenes
 from training.scenes import (
-    Camera,
     Drive,
     Marking,
     Mix,
     Rendering,
     Scene,
+    SceneCamera,
     drive_camera,
     render,
     sample_camera,
@@ -31,10 +31,12 @@ from training.scenes import (
 from training.scenes.glyphs import ARROWS, WORDS, glyph
 from training.scenes.spec import Barrier, Lens, Light, Patch, Pavement, Roadside, Vehicle
 
-CAMERA = Camera(640, 360, 500.0, 500.0, 319.5, 179.5, height_m=1.6, pitch=0.1)
+CAMERA = SceneCamera(640, 360, 500.0, 500.0, 319.5, 179.5, height_m=1.6, pitch=0.1)
 BARREL = replace(CAMERA, distortion=(-0.2, 0.04, 1e-3, -1e-3, 0.0), roll=0.02, yaw=0.02)
 PINCUSHION = replace(CAMERA, distortion=(0.08, -0.01, 0.0, 0.0, 0.01))
-WIDE = Camera(820, 295, 620.0, 610.0, 400.0, 150.0, 1.25, 0.02, distortion=(-0.1, 0.0, 0, 0, 0))
+WIDE = SceneCamera(
+    820, 295, 620.0, 610.0, 400.0, 150.0, 1.25, 0.02, distortion=(-0.1, 0.0, 0, 0, 0)
+)
 MARKED = Mix(unmarked=0, sparse=0, crossroads=0)
 UNMARKED = Mix(unmarked=1, sparse=0, crossroads=0)
 SPARSE = Mix(unmarked=0, sparse=1, crossroads=0)
@@ -302,7 +304,7 @@ def test_the_record_of_a_scene_says_where_its_lanes_are_in_metres() -> None:
     assert [lane["slot"] for lane in record["lanes"]] == ["left_2", "left_1", "right_1", "right_2"]
     camera = record["camera"]
     assert camera["distortion_model"] == "plumb_bob"
-    read = Camera(
+    read = SceneCamera(
         camera["width"], camera["height"], camera["k"][0], camera["k"][4], camera["k"][2],
         camera["k"][5], camera["height_m"], camera["pitch"], camera["roll"], camera["yaw"],
         tuple(camera["d"]),

@@ -50,7 +50,10 @@ def _run(options: argparse.Namespace) -> None:
         source = open_frames(options.recording, on_bad=tqdm.write)
         detector = LaneDetector.from_weights(weights, device=options.device)
         found = collect(source, detector, options.output, options.every, options.sure)
-        print(f"{found.kept} frames kept, {found.doubtful} doubtful, {found.empty} without a lane")
+        print(
+            f"{found.kept} frames kept; in {options.output / 'doubtful'}: {found.doubtful} "
+            f"doubtful, {found.empty} without a lane"
+        )
     if options.review:
         print(f"look at {options.output / 'review.html'}, then call again without --review")
         return

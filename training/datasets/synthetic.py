@@ -26,7 +26,7 @@ from lane_sad_ros.files import parse_json, read_text, replacing, write_json
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6
 
-from ..scenes import Camera, Drive, Mix, Rendering, Truth, render, sample_camera, sample_scene
+from ..scenes import Drive, Mix, Rendering, SceneCamera, Truth, render, sample_camera, sample_scene
 from ..scenes.drive import DURATION, RATE, drive_camera
 from ..scenes.sampling import EVERY
 
@@ -272,7 +272,7 @@ def scene_record(truth: Truth, raw_file: str) -> dict[str, object]:
     """What scenes.jsonl says of a scene, see docs/scenes.md: camera, lanes, ego lane.
 
     The lanes come in the order of the TuSimple record. Metres, radians, pixels; the vehicle frame
-    is that of `training.scenes.Camera`.
+    is that of `training.scenes.SceneCamera`.
     """
     lanes = []
     for slot, pixels, ground in zip(SLOTS_6, truth.lanes, truth.ground, strict=True):
@@ -300,7 +300,7 @@ def scene_record(truth: Truth, raw_file: str) -> dict[str, object]:
     }
 
 
-def _camera_record(camera: Camera) -> dict[str, object]:
+def _camera_record(camera: SceneCamera) -> dict[str, object]:
     return {
         "width": camera.width,
         "height": camera.height,

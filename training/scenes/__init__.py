@@ -9,18 +9,18 @@ from .mix import Mix
 from .render import Rendering, Truth, render, truth
 from .road_geometry import Marking
 from .sampling import sample_scene
-from .scene_camera import Camera, sample_camera
+from .scene_camera import SceneCamera, sample_camera
 from .spec import Scene
 
 __all__ = [
     "DURATION",
     "RATE",
-    "Camera",
     "Drive",
     "Marking",
     "Mix",
     "Rendering",
     "Scene",
+    "SceneCamera",
     "Truth",
     "drive_camera",
     "render",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .road_geometry import Path
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 from .spec import Colour, Light
 from .textures import noise
 
@@ -38,7 +38,7 @@ class Canvas:
     """
 
     def __init__(
-        self, image: NDArray[np.uint8], camera: Camera, path: Path, light: Light,
+        self, image: NDArray[np.uint8], camera: SceneCamera, path: Path, light: Light,
         mirrored: bool = False,
     ) -> None:  # fmt: skip
         self.image = image

@@ -14,7 +14,7 @@ from .conditions import sample_alignment, sample_lens
 from .dice import Dice
 from .mix import Mix
 from .road_geometry import LABEL_RANGE, Marking
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 from .spec import Barrier, Colour, Light, Patch, Pavement, Scene, Skid, Vehicle
 from .traffic import vehicle
 
@@ -155,7 +155,7 @@ def _pavement(
 
 
 def country_road(
-    dice: Dice, mix: Mix, camera: Camera, seed: int, light: Light, dark: bool, marked: bool
+    dice: Dice, mix: Mix, camera: SceneCamera, seed: int, light: Light, dark: bool, marked: bool
 ) -> Scene:
     """A road with few markings, or with none at all; `dark` makes the lens that of a night."""
     wide = marked or dice.chance(0.55)

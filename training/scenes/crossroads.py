@@ -11,7 +11,7 @@ from .conditions import sample_alignment, sample_lens
 from .dice import Dice
 from .mix import Mix
 from .road_geometry import LABEL_RANGE, Marking
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 from .spec import Light, Patch, Pavement, Scene, Vehicle
 from .traffic import lane_of, vehicle
 
@@ -50,7 +50,9 @@ def _vehicles(
     return found
 
 
-def crossroads(dice: Dice, mix: Mix, camera: Camera, seed: int, light: Light, dark: bool) -> Scene:
+def crossroads(
+    dice: Dice, mix: Mix, camera: SceneCamera, seed: int, light: Light, dark: bool
+) -> Scene:
     """A crossing seen from its stop line or from its middle; `dark` makes the lens a night's."""
     s0 = float(seed % 977)
     near, width = dice.uniform(-14, 3), dice.uniform(16, 36)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .conditions import CAR_COLOURS
 from .render import Rendering, render_along
 from .road_geometry import BEHIND, STEP, Marking, Path
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 from .spec import Barrier, Lens, Light, Patch, Pavement, Roadside, Scene, Skid, Structure, Vehicle
 
 DURATION = 20.0  #: seconds of a drive
@@ -27,9 +27,9 @@ def _smooth(value: float, start: float, end: float) -> float:
     return t * t * t * (t * (6 * t - 15) + 10)
 
 
-def drive_camera(width: int = 1280, height: int = 720) -> Camera:
+def drive_camera(width: int = 1280, height: int = 720) -> SceneCamera:
     """The drive's own camera: behind the windscreen, horizon a little above the middle."""
-    return Camera(
+    return SceneCamera(
         width=width, height=height, fx=0.82 * width, fy=0.82 * width, cx=width / 2 - 0.5,
         cy=height / 2 - 0.5, height_m=1.5, pitch=0.068,
     )  # fmt: skip
@@ -42,7 +42,9 @@ class Drive:
     Textures and things stand still in the world; the same seed and time give the same picture.
     """
 
-    def __init__(self, seed: int = 0, camera: Camera | None = None, speed: float = 25.0) -> None:
+    def __init__(
+        self, seed: int = 0, camera: SceneCamera | None = None, speed: float = 25.0
+    ) -> None:
         """Args: seed; camera (default `drive_camera()`); speed in m/s."""
         self.camera = camera or drive_camera()
         self.speed = speed

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene_camera import Array, Camera
+from .scene_camera import Array, SceneCamera
 from .spec import Colour, Lens
 from .textures import noise, sample
 
@@ -80,7 +80,7 @@ def _windscreen(image: Array, lens: Lens, rng: np.random.Generator) -> None:
         image += light * (np.float32(lens.smear) * np.clip(1 + 0.8 * streaks, 0, 3))[..., None]
 
 
-def _streaked(image: Array, camera: Camera, motion: float) -> Array:
+def _streaked(image: Array, camera: SceneCamera, motion: float) -> Array:
     """The image as a long exposure sees it: drawn out from the vanishing point."""
     horizon = camera.cy - camera.fy * np.tan(camera.pitch)
     centre = camera.cx + camera.fx * np.tan(camera.yaw)
@@ -140,7 +140,7 @@ def _response(gamma: float) -> NDArray[np.uint8]:
 
 
 def develop(
-    image: Array, camera: Camera, lens: Lens, rng: np.random.Generator
+    image: Array, camera: SceneCamera, lens: Lens, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """The final BGR uint8 picture of a float32 radiance image (H, W, 3); changes its input."""
     height, width = image.shape[:2]

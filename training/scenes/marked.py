@@ -13,7 +13,7 @@ from .conditions import sample_alignment, sample_lens
 from .dice import Dice
 from .mix import Mix
 from .road_geometry import LABEL_RANGE, Marking
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 from .spec import Barrier, Colour, Light, Patch, Pavement, Scene, Skid, Structure, Vehicle
 from .traffic import lane_of, parked
 
@@ -274,7 +274,9 @@ def _pavement(
     )
 
 
-def marked_road(dice: Dice, mix: Mix, camera: Camera, seed: int, light: Light, dark: bool) -> Scene:
+def marked_road(
+    dice: Dice, mix: Mix, camera: SceneCamera, seed: int, light: Light, dark: bool
+) -> Scene:
     """A road whose lanes are marked; `dark` makes the lens that of a night."""
     plan = _plan(dice, float(seed % 977), mix)
     changing = dice.chance(0.2)

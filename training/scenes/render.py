@@ -14,7 +14,7 @@ from .canvas import Canvas
 from .effects import add_glows, bonnet_edge, develop
 from .road_geometry import BEHIND, STEP, Ground, Path, label, look_at_ground, slots
 from .roadside import barrier_drawings, roadside_drawings
-from .scene_camera import Array, Camera
+from .scene_camera import Array, SceneCamera
 from .spec import Light, Scene, Structure
 from .structures import structure_drawings
 from .surface import lit, reflectance, shade_of_trees
@@ -26,12 +26,12 @@ class Truth:
     """What is true about a picture (frozen).
 
     Lanes come by slot: left_3, left_2, left_1, right_1, right_2, right_3. left_1 and right_1
-    bound the ego lane, the one the camera is in. The vehicle frame is that of `Camera`.
+    bound the ego lane, the one the camera is in. The vehicle frame is that of `SceneCamera`.
     """
 
     lanes: list[Array | None]  #: (N, 2) pixels (u, v) of the marking's centre, bottom to top
     ground: list[Array | None]  #: the same points in the vehicle frame, (N, 3) metres
-    camera: Camera
+    camera: SceneCamera
     width: float | None  #: metres between left_1 and right_1; None when one is missing
     lateral_offset: float | None  #: metres the vehicle stands left of the ego lane's middle
     heading: float  #: radians the vehicle points left of the lane's direction
@@ -55,19 +55,19 @@ def scene_path(scene: Scene) -> Path:
     return Path(arc, curvature, vertical, scene.offset, scene.heading)
 
 
-def truth(scene: Scene, camera: Camera | None = None) -> Truth:
+def truth(scene: Scene, camera: SceneCamera | None = None) -> Truth:
     """What `render` says beside its picture, without drawing: a thousandth of the time."""
     return truth_along(scene, scene_path(scene), camera or scene.camera)
 
 
-def render(scene: Scene, camera: Camera | None = None) -> Rendering:
+def render(scene: Scene, camera: SceneCamera | None = None) -> Rendering:
     """The scene through its own camera or another one; the same picture on every call."""
     chosen = camera or scene.camera
     return render_along(scene, scene_path(scene), chosen, float(scene.seed % 977), 0.0, scene.seed)
 
 
 def render_along(
-    scene: Scene, path: Path, camera: Camera, s0: float, north: float, grain: int
+    scene: Scene, path: Path, camera: SceneCamera, s0: float, north: float, grain: int
 ) -> Rendering:
     """The scene on a given stretch of road that begins s0 metres into the world, for a vehicle
     that heads `north` radians in it; `grain` seeds what differs from frame to frame."""
@@ -173,7 +173,7 @@ def _wet(surface: Array, mirrored: Array, x: Array, paint: Array, wet: float) ->
 
 
 def _sun_veil(
-    camera: Camera, azimuth: float, elevation: float, strength: float
+    camera: SceneCamera, azimuth: float, elevation: float, strength: float
 ) -> tuple[float, float, float, tuple[float, float, float]]:
     at = camera.project(
         [[100.0, 100 * np.tan(np.clip(azimuth, -0.7, 0.7)), 100 * np.tan(min(elevation, 0.5))]]
@@ -195,7 +195,7 @@ def _objects(scene: Scene, canvas: Canvas, s0: float) -> None:
         draw()
 
 
-def truth_along(scene: Scene, path: Path, camera: Camera) -> Truth:
+def truth_along(scene: Scene, path: Path, camera: SceneCamera) -> Truth:
     """The labels of a scene on a given stretch of road, see `render_along`."""
     by_slot = slots(scene.markings, path.offset)
     lanes: list[Array | None] = []

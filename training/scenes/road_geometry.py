@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .scene_camera import Array, Camera
+from .scene_camera import Array, SceneCamera
 
 STEP = 0.25  #: metres between entries of the tables
 REACH = 800.0  #: metres of ground seen ahead
@@ -132,7 +132,7 @@ class Ground:
     along: Array  #: metres of s per pixel
 
 
-def look_at_ground(path: Path, camera: Camera, left: Array, up: Array) -> Ground:
+def look_at_ground(path: Path, camera: SceneCamera, left: Array, up: Array) -> Ground:
     """Which ground each pixel sees, from the camera's ``slopes()``."""
     _, seen = path.slope_table(camera.height_m)
     x_table = path._grid[4:]
@@ -168,7 +168,7 @@ def look_at_ground(path: Path, camera: Camera, left: Array, up: Array) -> Ground
 
 
 def label(
-    path: Path, camera: Camera, marking: Marking, reach: float = LABEL_RANGE
+    path: Path, camera: SceneCamera, marking: Marking, reach: float = LABEL_RANGE
 ) -> tuple[Array, Array] | None:
     """The marking's centre as (image polyline (N, 2), vehicle-frame points (N, 3)), bottom to top.
 

@@ -11,13 +11,15 @@ from .crossroads import crossroads
 from .dice import Dice
 from .marked import marked_road
 from .mix import Mix
-from .scene_camera import Camera, sample_camera
+from .scene_camera import SceneCamera, sample_camera
 from .spec import Scene
 
 EVERY = Mix()  #: the usual mix
 
 
-def sample_scene(rng: np.random.Generator, camera: Camera | None = None, mix: Mix = EVERY) -> Scene:
+def sample_scene(
+    rng: np.random.Generator, camera: SceneCamera | None = None, mix: Mix = EVERY
+) -> Scene:
     """One random scene; the same generator state gives the same scene.
 
     camera: by default a random one, `sample_camera`.

@@ -16,7 +16,7 @@ _GRID = 4  #: pixels between the points at which a lens is inverted; between the
 
 
 @dataclass(frozen=True)
-class Camera:
+class SceneCamera:
     """A camera mounted on a vehicle (frozen): a pinhole behind a lens.
 
     The vehicle frame follows REP-103: x forward, y left, z up, metres, origin on the road under
@@ -130,7 +130,7 @@ class Camera:
         return left * inverse, up * inverse
 
 
-def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360) -> Camera:
+def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360) -> SceneCamera:
     """A camera as dash and roof cameras are mounted, two thirds of them behind a bending lens.
 
     Priors: half of them lie near TuSimple's, whose labels converge at row 238 +- 10 of 720 and
@@ -153,7 +153,7 @@ def sample_camera(rng: np.random.Generator, width: int = 640, height: int = 360)
     fy = fx * rng.uniform(0.97, 1.03)
     cy = height * rng.normal(0.5, 0.01)
     pitch = float(np.clip(np.arctan((cy - horizon * height) / fy), -0.105, 0.16))
-    return Camera(
+    return SceneCamera(
         width=width,
         height=height,
         fx=float(fx),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .road_geometry import Marking
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 
 Colour = tuple[float, float, float]
 
@@ -180,7 +180,7 @@ class Scene:
     """Everything there is to draw in one frame, and where the vehicle stands in it."""
 
     seed: int
-    camera: Camera
+    camera: SceneCamera
     light: Light = field(default_factory=Light)
     markings: tuple[Marking, ...] = ()
     pavement: Pavement = field(default_factory=Pavement)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .canvas import Canvas, Drawing, Points
 from .meshes import SHAPES, Corner, mesh
 from .road_geometry import Path
-from .scene_camera import Camera
+from .scene_camera import SceneCamera
 from .spec import Colour, Light, Vehicle
 
 _MATERIALS: dict[str, tuple[float, float, float]] = {
@@ -106,7 +106,7 @@ def vehicle_drawing(canvas: Canvas, vehicle: Vehicle) -> Drawing:
 
 def footprints(
     path: Path,
-    camera: Camera,
+    camera: SceneCamera,
     vehicles: Sequence[Vehicle],
     sun: tuple[float, float, float],
     grow: float,

@@ -30,10 +30,10 @@ from lane_sad_ros.ros.detector.transforms import Transforms
 
 
 @dataclass
-class Job:
+class Task:
     """One frame on its way. stages: seconds spent so far, by name."""
 
-    camera: Camera
+    camera: CameraStream
     received: Received
     frame: Frame
     stages: dict[str, float]
@@ -49,7 +49,7 @@ class Job:
         return stamp.sec * 10**9 + stamp.nanosec or int(1e9 * self.received.time)
 
 
-class Camera:
+class CameraStream:
     """The topics of one camera: outputs from the start, the inputs while it is open."""
 
     def __init__(
@@ -147,7 +147,7 @@ class Camera:
         """A newer frame replaced one that nobody had looked at."""
         self._monitor.dropped(time.monotonic())
 
-    def take(self, received: Received) -> Job | None:
+    def take(self, received: Received) -> Task | None:
         """The frame of a message, unless nobody wants it or it is bad, which is told."""
         began = time.monotonic()
         heard = self.outputs.heard
@@ -161,38 +161,38 @@ class Camera:
             self.refuse(error.reason, str(error))
             return None
         stages = {"wait": began - received.time, "convert": time.monotonic() - began}
-        job = Job(self, received, frame, stages)
-        self._introduce(job)
-        return job if heard else None
+        task = Task(self, received, frame, stages)
+        self._introduce(task)
+        return task if heard else None
 
-    def publish(self, job: Job, detection: Detection, layout: LaneLayout, batch: int) -> Road:
+    def publish(self, task: Task, detection: Detection, layout: LaneLayout, batch: int) -> Road:
         """Publishes all but pictures. batch: how many frames were detected together."""
         began = time.monotonic()
-        road = self._understand(job, detection)
+        road = self._understand(task, detection)
         understood = time.monotonic()
         on_ground = self._road.projector is not None
-        self.outputs.publish_lanes(road, layout, job.header, on_ground=on_ground)
+        self.outputs.publish_lanes(road, layout, task.header, on_ground=on_ground)
         ended = time.monotonic()
-        job.stages.update(detection.stages)
-        job.stages["road"] = understood - began
-        job.stages["publish"] = ended - understood
-        job.stages["total"] = ended - job.received.time
-        if any((job.header.stamp.sec, job.header.stamp.nanosec)):
-            age = self._node.get_clock().now().nanoseconds - job.stamp_ns
-            job.stages["stamp to output"] = age * 1e-9
-        self._monitor.took(ended, job.stages)
+        task.stages.update(detection.stages)
+        task.stages["road"] = understood - began
+        task.stages["publish"] = ended - understood
+        task.stages["total"] = ended - task.received.time
+        if any((task.header.stamp.sec, task.header.stamp.nanosec)):
+            age = self._node.get_clock().now().nanoseconds - task.stamp_ns
+            task.stages["stamp to output"] = age * 1e-9
+        self._monitor.took(ended, task.stages)
         self._monitor.processed(ended, len(road.lanes.present), batch)
         return road
 
-    def draw(self, job: Job, detection: Detection, layout: LaneLayout, road: Road) -> None:
+    def draw(self, task: Task, detection: Detection, layout: LaneLayout, road: Road) -> None:
         """Publishes the pictures."""
         began = time.monotonic()
         self.outputs.publish_pictures(
-            job.frame,
+            task.frame,
             road,
             detection.segmentation,
             layout,
-            job.header,
+            task.header,
             self._monitor.rate(began),
         )
         ended = time.monotonic()
@@ -213,22 +213,22 @@ class Camera:
             self._monitor.failed(time.monotonic(), words)
             self._warn(f"{self.name} failed", f"a frame of {self.topic} failed: {words}")
 
-    def _introduce(self, job: Job) -> None:
+    def _introduce(self, task: Task) -> None:
         """Tells of the first image, and whether its lanes will lie on the road."""
         if self._introduced:
             return
         self._introduced = True
-        height, width = job.frame.pixels.shape[:2]
-        message = job.received.message
+        height, width = task.frame.pixels.shape[:2]
+        message = task.received.message
         kind = getattr(message, "encoding", None) or f"compressed, {message.format}"
         try:
-            self._ground.projector(job.header, (width, height))
+            self._ground.projector(task.header, (width, height))
             road = f"lanes on the road by {self._ground.source}"
         except NoGround as error:
             road = str(error)
         self._node.get_logger().info(
             f"first image on {self.topic}: {width}x{height} ({kind}), frame "
-            f"{job.header.frame_id or 'without a name'}; {road}"
+            f"{task.header.frame_id or 'without a name'}; {road}"
         )
 
     def _why_silent(self, now: float) -> str:
@@ -237,13 +237,13 @@ class Camera:
             return ""
         return topics.why_silent(self._node, self.topic, self._settings.image_transport)
 
-    def _understand(self, job: Job, detection: Detection) -> Road:
+    def _understand(self, task: Task, detection: Detection) -> Road:
         """The road that the lanes of a frame tell of: on the ground where it is calibrated."""
         lanes = detection.lanes
         self._road.projector = None
         if self.outputs.ground_heard:
             try:
-                self._road.projector = self._ground.projector(job.header, lanes.image_size)
+                self._road.projector = self._ground.projector(task.header, lanes.image_size)
                 self._monitor.on_ground(self._ground.source)
             except NoGround as error:
                 self._monitor.no_ground(time.monotonic(), error.reason, str(error), error.wanted)
@@ -251,7 +251,7 @@ class Camera:
                     self._warn(f"{self.name} ground", f"no lanes on the road: {error}")
         else:
             self._monitor.ground_unheard()
-        return self._road.update(lanes, job.stamp_ns, ego=self.outputs.ego_heard)
+        return self._road.update(lanes, task.stamp_ns, ego=self.outputs.ego_heard)
 
 
 def _frame(message: Any, max_pixels: int) -> Frame:

@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 
 from lane_sad_ros.detection import Detection, LaneDetector
-from lane_sad_ros.ros.detector.camera_stream import Camera, Job
+from lane_sad_ros.ros.detector.camera_stream import CameraStream, Task
 from lane_sad_ros.ros.detector.diagnostics import ERROR, Report
 from lane_sad_ros.ros.detector.newest import NewestFrames, Received
 from lane_sad_ros.ros.detector.outputs import Warn
@@ -45,7 +45,8 @@ class Pipeline:
         self._busy: tuple[str, float] | None = None
         self._transforms = Transforms(node)
         self.cameras = {
-            name: Camera(node, name, settings, self._transforms, warn) for name in settings.cameras
+            name: CameraStream(node, name, settings, self._transforms, warn)
+            for name in settings.cameras
         }
 
     def start(self) -> None:
@@ -114,46 +115,46 @@ class Pipeline:
 
     def _process(self, frames: dict[str, Received], newest: NewestFrames) -> None:
         self._enter("conversion")
-        jobs = []
+        tasks = []
         for name, received in frames.items():
             with self.cameras[name].failing_alone():
-                if (job := self.cameras[name].take(received)) is not None:
-                    jobs.append(job)
+                if (task := self.cameras[name].take(received)) is not None:
+                    tasks.append(task)
         self._enter("detection")
-        segmentation = any(job.camera.outputs.segmentation_heard for job in jobs)
-        done = self._detect(jobs, segmentation)
+        segmentation = any(task.camera.outputs.segmentation_heard for task in tasks)
+        done = self._detect(tasks, segmentation)
         if newest.abandoned:
             return
         self._enter("publishing")
         layout, published = self._detector.layout, []
-        for job, detection in done:
-            with job.camera.failing_alone():
-                road = job.camera.publish(job, detection, layout, len(done))
-                published.append((job, detection, road))
-        for job, detection, road in published:
-            with job.camera.failing_alone():
-                job.camera.draw(job, detection, layout, road)
+        for task, detection in done:
+            with task.camera.failing_alone():
+                road = task.camera.publish(task, detection, layout, len(done))
+                published.append((task, detection, road))
+        for task, detection, road in published:
+            with task.camera.failing_alone():
+                task.camera.draw(task, detection, layout, road)
 
-    def _detect(self, jobs: Sequence[Job], segmentation: bool) -> list[tuple[Job, Detection]]:
-        """Detections of all jobs that can be used, in one batch where no frame spoils it."""
-        frames = [job.frame for job in jobs]
-        if len(jobs) > 1:
+    def _detect(self, tasks: Sequence[Task], segmentation: bool) -> list[tuple[Task, Detection]]:
+        """Detections of all tasks that can be used, in one batch where no frame spoils it."""
+        frames = [task.frame for task in tasks]
+        if len(tasks) > 1:
             if self._batches:
                 try:
                     detections = self._detector.detect(frames, segmentation=segmentation)
-                    return list(zip(jobs, detections, strict=True))
+                    return list(zip(tasks, detections, strict=True))
                 except ValueError:  # a frame that cannot be used, which is told below
                     pass
                 except Exception as error:
-                    self._one_by_one(len(jobs), error)
-            return [done for job in jobs for done in self._detect([job], segmentation)]
-        for job in jobs:
-            with job.camera.failing_alone():
+                    self._one_by_one(len(tasks), error)
+            return [done for task in tasks for done in self._detect([task], segmentation)]
+        for task in tasks:
+            with task.camera.failing_alone():
                 try:
                     (detection,) = self._detector.detect(frames, segmentation=segmentation)
-                    return [(job, detection)]
+                    return [(task, detection)]
                 except ValueError as error:
-                    job.camera.refuse("unusable_frame", str(error))
+                    task.camera.refuse("unusable_frame", str(error))
         return []
 
     def _warm_up(self, cameras: int) -> bool:
