@@ -11,13 +11,14 @@ The folder, of which a person may change the two files that are marked:
     doubtful/*.jpg, *.json the others, without a lane too, to be corrected in labelme (*)
     struck.txt             names of kept frames that are wrong, one on each line (*)
     train.json, held_out.json  what is learnt from, and what is measured on
-    scenes/, run/          rendered scenes, the training run
+    scenes/, run_*/        rendered scenes, the training run of these labels
     weights.safetensors, report.html
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +189,8 @@ def adapt(
     """Goes on training weights on the labels of a folder, and writes weights and a report.
 
     settings: others of `Config`, such as device or precision. Returns the figures on the held-out
-    stretches "before" and "after", see `validation.validate`. Begun again it goes on where it was.
+    stretches "before" and "after", see `validation.validate`. Begun again it goes on where it was,
+    with other labels, weights or steps anew.
     """
     found = labels(folder)
     for name, records in (("train", found.train), ("held_out", found.held_out)):
@@ -199,8 +201,10 @@ def adapt(
         write_scenes(folder / "scenes", scenes, seed=0)
         sources.append(Source(folder / "scenes" / "labels.json", share=0.3))
     config = _config(network, layout, weights, sources, steps, **settings)
-    fit(config, folder / "run")
-    adapted, _, trained = load(folder / "run" / "weights.safetensors")
+    given = (folder / "train.json").read_bytes() + weights.read_bytes() + str(steps).encode()
+    run = folder / f"run_{hashlib.sha256(given).hexdigest()[:8]}"
+    fit(config, run)
+    adapted, _, trained = load(run / "weights.safetensors")
     held_out = Source(folder / "held_out.json", "lanes").open()
     figures = {
         "before": validate(network, layout, held_out, config.device),
