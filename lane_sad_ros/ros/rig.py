@@ -171,8 +171,9 @@ def running(
             executor.spin()
 
     thread = threading.Thread(target=spin, name="executor", daemon=True)
+    parameters = {"exit_with_parent": True, **parameters}  # also where this process is killed
     if list(cameras) != [""]:
-        parameters = {**parameters, "cameras": list(cameras)}
+        parameters["cameras"] = list(cameras)
     try:
         with NodeProcess(log, parameters, program) as process:
             rig = Rig(node, process, cameras)
