@@ -275,7 +275,7 @@ def _cycles(start: Start, image: Pixels) -> str:
             _change(rig, *_CYCLE)
         if found := problems(*parts):
             raise Failed("; ".join(found))
-        before, after = (part.look for part in parts)
+        before, after = (part.usage for part in parts)
     return f"{before.words} after {_CYCLES // 5}, {after.words} after {_CYCLES}"
 
 

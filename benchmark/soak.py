@@ -55,7 +55,7 @@ class Stretch:
 
     rate: float
     latency: float
-    look: Usage
+    usage: Usage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,10 +89,10 @@ def _run(rig: Rig, image: Pixels, duration: float, rate: float, count: int) -> l
         latency = float(np.median(latencies)) if latencies else float("nan")
         part = Stretch(len(latencies) / seconds, latency, Usage.at(rig.process.pid))
         parts.append(part)
-        look = part.look
+        usage = part.usage
         print(
             f"| {time.monotonic() - began:.0f} s | {part.rate:.2f} | {1e3 * latency:.0f} ms "
-            f"| {look.memory:.0f} MiB | {look.handles} | {look.threads} |",
+            f"| {usage.memory:.0f} MiB | {usage.handles} | {usage.threads} |",
             flush=True,
         )
         for heard in rig.answers.values():
@@ -103,11 +103,11 @@ def _run(rig: Rig, image: Pixels, duration: float, rate: float, count: int) -> l
 def problems(first: Stretch, last: Stretch) -> list[str]:
     """What a run shows that should not be, a line each."""
     found = []
-    growth = last.look.memory / first.look.memory - 1
+    growth = last.usage.memory / first.usage.memory - 1
     if growth > _GROWTH:
         found.append(f"memory grew by {growth:.1%}")
     for name in ("handles", "threads"):
-        before, after = getattr(first.look, name), getattr(last.look, name)
+        before, after = getattr(first.usage, name), getattr(last.usage, name)
         if after > before + _SPARE:
             found.append(f"{after} {name} instead of {before}")
     if last.rate < (1 - _SLOWER) * first.rate:

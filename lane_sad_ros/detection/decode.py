@@ -82,8 +82,7 @@ def _spline(us: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np
     """
     if len(us) < 3:
         return us
-    terms = _bends(len(us)).copy()
-    np.einsum("ii->i", terms)[...] += weights
+    terms = np.diag(weights) + _bends(len(us))
     return np.asarray(np.linalg.solve(terms, weights * us), np.float64)
 
 
