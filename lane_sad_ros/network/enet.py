@@ -105,28 +105,41 @@ def asymmetric(channels: int) -> list[nn.Conv2d]:
     ]
 
 
+def to_cells(features: Tensor) -> Tensor:
+    """Cells of 2×2 pixels as channels: B×C×H×W to B×4C×H/2×W/2, corner by corner, row by row."""
+    batch, channels, height, width = features.shape
+    cells = features.reshape(batch, channels, height // 2, 2, width // 2, 2)
+    return cells.permute(0, 3, 5, 1, 2, 4).reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+def from_cells(cells: Tensor) -> Tensor:
+    """The inverse of `to_cells`."""
+    batch, channels, height, width = cells.shape
+    corners = cells.reshape(batch, 2, 2, channels // 4, height, width)
+    return corners.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // 4, 2 * height, 2 * width)
+
+
 def max_pool(features: Tensor) -> tuple[Tensor, Tensor]:
     """2×2 max pooling of B×C×H×W without indices: the maxima, B×C×H/2×W/2, and which corner of its
-    window each is from, boolean B×C×4×H/2×W/2.
+    cell each is from, boolean B×4×C×H/2×W/2.
 
-    Corners go row by row. Of several the first wins, as in PyTorch's pooling with indices.
+    Of several corners the first wins, as in PyTorch's pooling with indices.
     """
-    corners = [features[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    corners = to_cells(features).chunk(4, dim=1)
     upper, lower = torch.maximum(*corners[:2]), torch.maximum(*corners[2:])
     pooled = torch.maximum(upper, lower)
     first = corners[0] == pooled
     second = (corners[1] == pooled) & ~first
     above = first | second
     third = (corners[2] == pooled) & ~above
-    return pooled, torch.stack([first, second, third, ~(above | third)], dim=2)
+    return pooled, torch.stack([first, second, third, ~(above | third)], dim=1)
 
 
 def unpool(features: Tensor, places: Tensor) -> Tensor:
     """Max unpooling of B×C×H×W to twice the size; places: of `Downsampling`."""
     if places.dtype != torch.bool:
         return F.max_unpool2d(features, places, [2, 2])
-    corners = torch.where(places, features[:, :, None], 0.0)
-    return F.pixel_shuffle(corners.flatten(1, 2), 2)
+    return from_cells(torch.where(places, features[:, None], 0.0).flatten(1, 2))
 
 
 class Downsampling(nn.Module):

@@ -82,6 +82,7 @@ def convert(job: Job, batch: int) -> Any:
 
     width, height = job.layout.input_size
     model = _converted(job.network, job.layout.input_size).clone()
+    _use_cells(model)
     model.reshape([batch, 3, height, width])
     steps = PrePostProcessor(model)
     pixels = steps.input()
@@ -91,6 +92,28 @@ def convert(job: Job, batch: int) -> Any:
         [255.0 * value for value in job.layout.mean]
     ).scale([255.0 * value for value in job.layout.std])
     return steps.build()
+
+
+def _use_cells(model: Any) -> None:
+    """Makes `to_cells` and `from_cells` one operation each, which takes a third of the time."""
+    from openvino import opset13 as operations
+
+    kinds = {
+        (0, 3, 5, 1, 2, 4): operations.space_to_depth,
+        (0, 3, 4, 1, 5, 2): operations.depth_to_space,
+    }
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Transpose":
+            continue
+        order = node.input_value(1).get_node()
+        kind = kinds.get(tuple(order.get_data())) if order.get_type_name() == "Constant" else None
+        if kind is not None:
+            # It stands between two reshapes.
+            before = node.input_value(0).get_node()
+            (after,) = (target.get_node() for target in node.output(0).get_target_inputs())
+            cells = kind(before.input_value(0), "blocks_first", 2).output(0)
+            for target in after.output(0).get_target_inputs():
+                target.replace_source_output(cells)
 
 
 @functools.lru_cache(maxsize=1)  # for all batch sizes and both precisions
