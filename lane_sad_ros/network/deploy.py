@@ -33,9 +33,8 @@ def deployable(network: nn.Module) -> nn.Module:
 class _InitialCells(nn.Module):
     """An initial block as one convolution of cells.
 
-    A row or column of pixels at the image's edge has its own cell's other one for a neighbour, so
-    that a kernel of 3×3 pixels, moved by 2, is one of 2×2 cells. What is pooled passes through
-    it as three channels more, so that the batch norm can be folded into it.
+    A kernel of 3×3 pixels that moves by 2 is one of 2×2 cells. What is pooled passes through it as
+    three channels more, so that the batch norm can be folded into it.
     """
 
     def __init__(self, block: InitialBlock) -> None:
@@ -64,7 +63,7 @@ class _InitialCells(nn.Module):
 
 
 def _before(features: Tensor, axis: int) -> Tensor:
-    """Along an axis what is one earlier; the first is its own."""
+    """Along an axis what is one earlier; the first stays, for it lies in the same window."""
     count = features.shape[axis]
     return torch.cat((features.narrow(axis, 0, 1), features.narrow(axis, 0, count - 1)), axis)
 
