@@ -164,3 +164,11 @@ def test_pictures_of_phones_in_a_folder_are_told(tmp_path: Path) -> None:
     told: list[str] = []
     assert [f.name for f in open_frames(tmp_path, on_bad=told.append)] == ["1.jpg"]
     assert len(told) == 1 and "1 left out, such as IMG_2.HEIC" in told[0]
+
+
+def test_a_folder_of_pictures_of_phones_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "IMG_2.HEIC").touch()
+    told: list[str] = []
+    with pytest.raises(SourceError, match="no image in this folder"):
+        open_frames(tmp_path, on_bad=told.append)
+    assert len(told) == 1 and "HEIC and AVIF" in told[0]

@@ -96,7 +96,7 @@ def add_parser(commands: Any) -> None:
 def _make(options: argparse.Namespace) -> int:
     problems = Problems()
     output = Path(options.output)
-    if output.suffix not in STORAGE_ENDINGS:
+    if output.suffix.lower() not in STORAGE_ENDINGS:
         options.parser.error(f"{output}: a bag to write must end in .mcap or .db3")
     if options.clips and not options.dataset.startswith("tusimple:"):
         options.parser.error("--clips is for tusimple:")

@@ -61,7 +61,7 @@ def _run_show(options: argparse.Namespace) -> int:
 
     with input_errors():
         path = Path(options.file or weights.default_weights_path())
-        if path.suffix == ".onnx":
+        if path.suffix.lower() == ".onnx":
             from lane_sad_ros.network.onnx_file import read_onnx
 
             layout, metadata = read_onnx(path)

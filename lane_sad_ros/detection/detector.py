@@ -124,7 +124,7 @@ class LaneDetector:
         find_device(device)  # before the work of reading the file
         check_engine(engine)
         network: nn.Module | Path
-        if path.suffix == ".onnx":
+        if path.suffix.lower() == ".onnx":
             network, layout = path, read_onnx(path)[0]
         else:
             network, layout, _ = load(path)

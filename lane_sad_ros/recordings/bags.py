@@ -271,7 +271,8 @@ def _reading(path: Path) -> Iterator[_Joined]:
     # A damaged file can surface as nearly anything out of the parsers of three formats.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        remedy = "; rosbag reindex repairs one that was cut short" if path.suffix == ".bag" else ""
+        is_old = path.suffix.lower() == ".bag"
+        remedy = "; rosbag reindex repairs one that was cut short" if is_old else ""
         raise BagError(f"{path}: not a whole bag ({reason}){remedy}") from error
 
 

@@ -124,11 +124,10 @@ def open_frames(
     if topic is not None:
         raise SourceError(f"{path}: not a bag, so it has no topic {topic}")
     if path.is_dir():
-        source = image_files(path, names_in(path), rate=rate, on_bad=on_bad)
         left = [file.name for file in path.iterdir() if file.suffix.lower() in PHONE_SUFFIXES]
         if left and on_bad is not None:
             on_bad(f"{path}: {len(left)} left out, such as {min(left)}: {_PHONE}")
-        return source
+        return image_files(path, names_in(path), rate=rate, on_bad=on_bad)
     if is_image_name(path):
         return _Images(path, path.parent, [path.name], rate, on_bad)
     if path.suffix.lower() in VIDEO_SUFFIXES:

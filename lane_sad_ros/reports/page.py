@@ -114,7 +114,7 @@ def backdrop(image: Image | None, size: tuple[int, int]) -> Image:
 
 def check_report_path(path: str | os.PathLike[str]) -> Path:
     """The path. Raises ValueError where it is not one of an HTML page."""
-    if Path(path).suffix not in (".html", ".htm"):
+    if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: a report is an HTML page, its name ends in .html")
     return Path(path)
 

@@ -177,6 +177,15 @@ def test_a_bag_without_images_says_what_it_has(tmp_path):
         bags.ImageTopic(path)
 
 
+@pytest.mark.parametrize("ending", ["MCAP", "Db3"])
+def test_the_ending_of_a_bag_to_write_may_be_in_capitals(tmp_path, ending):
+    path = tmp_path / f"lanes.{ending}"
+    with writing.writing_bag(path) as writer:
+        writer.write("/lanes", lane_array(), 7)
+    with pytest.raises(BagError, match=r"its topics are /lanes"):
+        bags.ImageTopic(path)
+
+
 def test_a_bag_to_write_needs_a_known_ending(tmp_path):
     refused = pytest.raises(BagError, match=r"must end in \.mcap or \.db3")
     with refused, writing.writing_bag(tmp_path / "a.bag"):

@@ -61,7 +61,7 @@ class Negatives:
 def _names(path: Path) -> list[tuple[int, str]]:
     """(line, or place in a JSON list, from 1; path) of each image that a list names."""
     text, right = read_text(path), "a list of image paths is right"
-    is_json = path.suffix == ".json"
+    is_json = path.suffix.lower() == ".json"
     names = parse_json(text, str(path), right) if is_json else text.splitlines()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{path}: not a list of image paths; a JSON list of strings is right")

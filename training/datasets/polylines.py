@@ -90,7 +90,7 @@ class PolylineImages:
         self.root = root if root is not None else path.parent
         self.labels = labels or Labels()
         self._reading = reading or Reading()
-        listed = path.suffix == ".txt"
+        listed = path.suffix.lower() == ".txt"
         everything = _from_culane(path, self.root) if listed else read_polylines(path)
         chosen = _chosen(everything, self.labels)
         self.records = [everything[index] for index in chosen]

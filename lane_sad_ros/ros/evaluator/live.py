@@ -257,6 +257,6 @@ def _player(settings: EvaluatorParameters, path: Path) -> str:
     """What plays: "own", "ros2_bag" or "external"."""
     if settings.player != "auto":
         return settings.player
-    readable = path.suffix != ".bag"
+    readable = path.suffix.lower() != ".bag"
     real_time = settings.pace == "real_time"
     return "ros2_bag" if real_time and readable and Ros2BagPlay.installed() else "own"
