@@ -74,7 +74,7 @@ class Demo:
     def node(self):
         """The number of the node's process."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             for child in children.read_text().split():
                 if "detector.node" in Path(f"/proc/{child}/cmdline").read_text():
