@@ -73,16 +73,15 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
     another ending, OSError naming the file where not all of it could be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in _PLUGINS:
+    ending = path.suffix.lower()
+    if ending not in _PLUGINS:
         raise BagError(f"{path}: a bag to write must end in .mcap or .db3")
     path.parent.mkdir(parents=True, exist_ok=True)
     # rosbags makes a folder with one storage file in it; the file alone is a bag as well.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         bag = Path(folder, "bag")
         with _write_errors(path):
-            writer = Writer(
-                bag, version=Writer.VERSION_LATEST, storage_plugin=_PLUGINS[path.suffix.lower()]
-            )
+            writer = Writer(bag, version=Writer.VERSION_LATEST, storage_plugin=_PLUGINS[ending])
             writer.open()
         added = BagWriter(writer, path)
         try:
@@ -94,7 +93,7 @@ def writing_bag(path: str | os.PathLike[str]) -> Iterator[BagWriter]:
                 writer.abort()
             raise
         with _write_errors(path):
-            (written,) = bag.glob(f"*{path.suffix.lower()}")
+            (written,) = bag.glob(f"*{ending}")
             if sum(topic.count for topic in topics(written)) != added.count:
                 raise OSError(f"only a part of {added.count} messages is there")
             os.replace(written, path)
