@@ -1,5 +1,7 @@
 """Networks as files for other programs: they say what they are, and give the same."""
 
+import contextlib
+import io
 import json
 import re
 from collections.abc import Callable
@@ -52,6 +54,19 @@ def exported(tmp_path_factory, tiny_layout) -> tuple[Path, Path]:
     return weights, folder / "a.onnx"
 
 
+@pytest.fixture(scope="module")
+def eight_bits(exported) -> tuple[Path, str]:
+    """The ONNX file of `weights quantise`, measured on two pictures, and what it printed."""
+    folder = exported[0].parent
+    for index, frame in enumerate(pictures(2)):
+        write_image(folder / "images" / f"{index}.png", frame.pixels)
+    out = folder / "int8.onnx"
+    arguments = ["weights", "quantise", str(folder / "images"), str(out)]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main([*arguments, "--weights", str(exported[0]), "--keep", "classify"]) == 0
+    return out, printed.getvalue()
+
+
 def test_weights_show_tells_what_an_exported_file_is(exported, tiny_layout, capsys) -> None:
     capsys.readouterr()
     assert main(["weights", "show", str(exported[1])]) == 0
@@ -88,6 +103,20 @@ def test_auto_runs_onnx_files(exported, monkeypatch, tmp_path) -> None:
     assert len(detector(pictures(1)[0])) == 4
 
 
+@pytest.mark.parametrize("file", ["exported", "eight_bits"])
+def test_openvino_runs_onnx_files_as_onnx_runtime_does(file, request) -> None:
+    pytest.importorskip("openvino")
+    path = next(part for part in request.getfixturevalue(file) if str(part).endswith(".onnx"))
+    openvino, onnx = (
+        LaneDetector.from_weights(path, device="cpu", engine=engine)
+        for engine in ("openvino", "onnx")
+    )
+    for detector in (openvino, onnx):
+        detector.set_thresholds(existence=0.0, point=0.0)
+    for found, expected in zip(openvino(pictures(2)), onnx(pictures(2)), strict=True):
+        same(found, expected, 0.05 if file == "exported" else 1.0)
+
+
 def test_openvino_files_are_written_in_pairs(exported, tmp_path) -> None:
     openvino = pytest.importorskip("openvino")
     out = tmp_path / "made" / "a.xml"
@@ -99,17 +128,12 @@ def test_openvino_files_are_written_in_pairs(exported, tmp_path) -> None:
     assert [found[index].shape for index in range(2)] == [(2, 5, 48, 64), (2, 4)]
 
 
-def test_eight_bits_are_measured_on_images(exported, tmp_path, capsys) -> None:
-    for index, frame in enumerate(pictures(2)):
-        write_image(tmp_path / "images" / f"{index}.png", frame.pixels)
-    out = tmp_path / "int8.onnx"
-    arguments = ["weights", "quantise", str(tmp_path / "images"), str(out)]
-    arguments += ["--weights", str(exported[0]), "--keep", "classify"]
-    assert main(arguments) == 0
-    assert "of the flags are those of the weights" in capsys.readouterr().out
+def test_eight_bits_are_measured_on_images(exported, eight_bits) -> None:
+    out, printed = eight_bits
+    assert "of the flags are those of the weights" in printed
     export = read_onnx(out)[1]["export"]
     assert export["precision"] == "int8"
-    assert export["calibration"] == {"source": str(tmp_path / "images"), "images": 2}
+    assert export["calibration"] == {"source": str(out.parent / "images"), "images": 2}
     assert len(export["float32_layers"]) == 1
     assert out.stat().st_size < 0.6 * exported[1].stat().st_size
 

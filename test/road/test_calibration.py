@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import training.scenes.drive
+from benchmark.mounting import CAMERAS, LANE_WIDTH, Straight
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
@@ -23,34 +24,7 @@ from lane_sad_ros.road.ground import GroundProjector, Mounting
 from training.scenes import Drive, drive_camera
 from training.scenes.render import truth_along
 
-WIDTH = 3.65  # metres, of the drive's lanes
-SMALL = drive_camera(640, 360)
-CAMERAS = {
-    "the drive's": SMALL,
-    "low and wide": replace(SMALL, fx=360.0, fy=360.0, height_m=1.2, pitch=0.02, yaw=0.02),
-    "high, down, barrel": replace(
-        SMALL,
-        height_m=2.1,
-        pitch=0.12,
-        yaw=-0.03,
-        roll=0.02,
-        distortion=(-0.25, 0.06, 1e-3, -5e-4, 0.0),
-    ),
-    "narrow, rolled": replace(
-        SMALL, fx=700.0, fy=700.0, height_m=1.4, pitch=0.03, yaw=0.01, roll=-0.015
-    ),
-    "pincushion": replace(
-        SMALL, height_m=1.7, pitch=0.06, roll=0.01, distortion=(0.08, 0.0, 0.0, 0.0, 0.0)
-    ),
-}
-
-
-class Straight(Drive):
-    """Hills, nods, traffic and lane changes, but no bends."""
-
-    @staticmethod
-    def _bends(arc, side):
-        return np.zeros_like(arc)
+SMALL = CAMERAS["the drive's"]
 
 
 @pytest.fixture
@@ -105,7 +79,7 @@ def assert_found(found, camera):
 @pytest.mark.parametrize("name", CAMERAS)
 def test_the_mounting_is_found_from_exact_lanes(name):
     camera = CAMERAS[name]
-    found = calibrate(exact_drive(camera), model_of(camera), WIDTH)
+    found = calibrate(exact_drive(camera), model_of(camera), LANE_WIDTH)
     assert found.roll_seen
     assert_found(found, camera)
 
@@ -114,7 +88,7 @@ def test_the_mounting_is_found_from_exact_lanes(name):
 def test_bends_do_not_spoil_it():
     camera = CAMERAS["high, down, barrel"]
     frames = exact_drive(camera, Drive) + exact_drive(camera, Drive, seed=1)
-    found = calibrate(frames, model_of(camera), WIDTH)
+    found = calibrate(frames, model_of(camera), LANE_WIDTH)
     assert found.frames < 0.6 * len(frames)
     assert_found(found, camera)
 
@@ -124,7 +98,7 @@ def test_the_mounting_is_found_from_detected_lanes():
     camera = CAMERAS["high, down, barrel"]
     drive = Straight(0, camera)
     frames = [detector.detect([Frame(drive.frame(t).image)])[0].lanes for t in np.arange(0, 9, 0.4)]
-    assert_found(calibrate(frames, model_of(camera), WIDTH), camera)
+    assert_found(calibrate(frames, model_of(camera), LANE_WIDTH), camera)
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -137,7 +111,7 @@ def test_the_vehicles_drift_is_no_yaw():
     part = slice(max(0, first - 18), first + 18)
     assert abs(np.degrees(np.median(headings[part]))) > 0.4
     frames = [exact_lanes(drive.frame(t)) for t in times[part]]
-    found = calibrate(frames, model_of(SMALL), WIDTH)
+    found = calibrate(frames, model_of(SMALL), LANE_WIDTH)
     assert abs(math.degrees(found.yaw)) < 0.15
 
 
@@ -146,7 +120,7 @@ def test_roll_needs_lanes_as_wide_on_both_sides():
     camera = CAMERAS["narrow, rolled"]
     frames = exact_drive(camera)
     for hidden in ((1,), (4,), (1, 4)):
-        found = calibrate(without(frames, *hidden), model_of(camera), WIDTH)
+        found = calibrate(without(frames, *hidden), model_of(camera), LANE_WIDTH)
         assert not found.roll_seen
         assert found.roll == 0
     # A shoulder instead of a lane: the line on the right is nearer than a lane is wide.
@@ -160,7 +134,7 @@ def test_roll_needs_lanes_as_wide_on_both_sides():
             points = np.insert(projector.to_image(ground), 2, 1, axis=1).astype(np.float32)
             lane = replace(lane, points=points[np.isfinite(points[:, 0])])
         narrow.append(replace(frame, items=(*frame[:4], lane, frame[5])))
-    found = calibrate(narrow, model_of(camera), WIDTH)
+    found = calibrate(narrow, model_of(camera), LANE_WIDTH)
     assert not found.roll_seen
     assert found.height == pytest.approx(camera.height_m, rel=0.05)
 
@@ -181,18 +155,18 @@ def test_the_height_goes_with_the_lanes_width():
 def test_a_drive_that_does_not_suffice_is_refused_in_words():
     model, frames = model_of(SMALL), exact_drive()
     with pytest.raises(CalibrationError, match="12 of 12 frames .*at least 20"):
-        calibrate(frames[:12], model, WIDTH)
+        calibrate(frames[:12], model, LANE_WIDTH)
     with pytest.raises(CalibrationError, match="0 of 50 frames show both lines"):
-        calibrate(without(frames, 2), model, WIDTH)
+        calibrate(without(frames, 2), model, LANE_WIDTH)
     bend = exact_drive(kind=Drive, start=3.5, stop=7) * 3
     with pytest.raises(CalibrationError, match="the road is not straight"):
-        calibrate(bend, model, WIDTH)
+        calibrate(bend, model, LANE_WIDTH)
     with pytest.raises(CalibrationError, match="above 0"):
         calibrate(frames, model, 0.0)
     with pytest.raises(CalibrationError, match="m above the road.*lane's width"):
         calibrate(frames, model, 30.0)
     with pytest.raises(CalibrationError, match="640x360 .*1280x720"):
-        calibrate(frames, CameraModel(1280, 720, drive_camera().k), WIDTH)
+        calibrate(frames, CameraModel(1280, 720, drive_camera().k), LANE_WIDTH)
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -204,7 +178,7 @@ def test_a_camera_that_moves_is_refused():
         loose = replace(SMALL, pitch=SMALL.pitch + pitch, yaw=yaw)
         frames.append(exact_lanes(Straight(0, loose).frame(t)))
     with pytest.raises(CalibrationError, match="contradict .*pitch .*yaw .*must not move"):
-        calibrate(frames, model_of(SMALL), WIDTH)
+        calibrate(frames, model_of(SMALL), LANE_WIDTH)
 
 
 # --- pictures
@@ -242,9 +216,9 @@ def test_a_fit_is_drawn_with_its_horizon():
     drive = Straight(0, SMALL)
     renderings = [drive.frame(t) for t in (1.0, 1.2)]
     frames = [exact_lanes(rendering) for rendering in renderings]
-    found = calibrate(frames * 10, model_of(SMALL), WIDTH)
+    found = calibrate(frames * 10, model_of(SMALL), LANE_WIDTH)
     plain = renderings[0].image
-    drawn = draw_fit(plain, frames[0], model_of(SMALL), found, WIDTH)
+    drawn = draw_fit(plain, frames[0], model_of(SMALL), found, LANE_WIDTH)
     assert drawn.shape[0] == 360 and drawn.shape[1] > 640
     horizon = round(SMALL.cy - SMALL.fy * math.tan(SMALL.pitch))
     row = drawn[horizon - 3 : horizon + 4, :640].max(axis=0)
@@ -267,7 +241,7 @@ def video(tmp_path_factory):
 
 
 def run(*arguments):
-    options = ("--lane-width", WIDTH, "--device", "cpu", "--quiet")
+    options = ("--lane-width", LANE_WIDTH, "--device", "cpu", "--quiet")
     return cli.main(["calibrate", *map(str, (*arguments, *options))])
 
 

@@ -107,12 +107,16 @@ def _use_cells(model: Any) -> None:
         order = node.input_value(1).get_node()
         kind = kinds.get(tuple(order.get_data())) if order.get_type_name() == "Constant" else None
         if kind is not None:
-            # It stands between two reshapes.
+            # It stands between two reshapes; exporters merge these with the ones beside them.
             before = node.input_value(0).get_node()
             (after,) = (target.get_node() for target in node.output(0).get_target_inputs())
-            cells = kind(before.input_value(0), "blocks_first", 2).output(0)
-            for target in after.output(0).get_target_inputs():
-                target.replace_source_output(cells)
+            features = before.input_value(0)
+            shape = features.get_partial_shape()
+            if len(shape) != 4:
+                sizes = [0, -1, *(side.get_length() for side in list(shape)[-2:])]
+                features = operations.reshape(features, sizes, special_zero=True).output(0)
+            cells = kind(features, "blocks_first", 2).output(0)
+            after.input(0).replace_source_output(cells)
 
 
 @functools.lru_cache(maxsize=1)  # for all batch sizes and both precisions
