@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -93,11 +94,15 @@ def meant(name: str, known: Iterable[str], alike: float = 0.6) -> str:
     return next(iter(difflib.get_close_matches(name, known, 1, alike)), "")
 
 
-def read_section(path: str | os.PathLike[str], node: str) -> dict[str, Any]:
-    """The values that a parameter file of ROS holds for a node, wherever its namespace is.
+def read_section(
+    path: str | os.PathLike[str], node: str, namespace: str | None = None
+) -> dict[str, Any]:
+    """The values that a parameter file of ROS holds for a node.
 
     As for the node itself, its own section comes before those for all nodes (/**), and sections of
-    other nodes do not matter. Raises ParameterError that names the file and what is wrong with it.
+    other nodes do not matter. namespace: of the node, whom no section has to be for; None: a
+    section is needed, of whatever namespace.
+    Raises ParameterError that names the file and what is wrong with it.
     """
     try:
         content = read_yaml(path)
@@ -110,16 +115,29 @@ def read_section(path: str | os.PathLike[str], node: str) -> dict[str, Any]:
         raise ParameterError(
             f"{path}: not a parameter file of a node: /**: with {_VALUES}: below it"
         )
+    if namespace is not None:
+        full = "/".join(["", *filter(None, namespace.split("/")), node])
+        sections = {name: sections[name] for name in sections if _reaches(name, full)}
     last = {name: name.rpartition("/")[2] for name in sections}
     own = [name for name in sections if last[name] == node]
-    if len(own) > 1:
+    if namespace is None and len(own) > 1:
         raise ParameterError(f"{path}: is for several nodes: {', '.join(own)}; leave one of them")
     fitting = [*(name for name in sections if last[name] in _WILDCARDS), *own]
-    if not fitting:
+    if namespace is None and not fitting:
         raise ParameterError(
             f"{path}: is for {', '.join(sections)}; a section {node} or /** is needed"
         )
     return {name: value for section in fitting for name, value in sections[section].items()}
+
+
+def _reaches(section: str, node: str) -> bool:
+    """Whether a section is for a node, both with their namespaces: * is one part, ** any."""
+    parts = section.strip("/").split("/")
+    wild = {"*": "/[^/]+", "**": "(/[^/]+)*"}
+    return (
+        re.fullmatch("".join(wild.get(part, f"/{re.escape(part)}") for part in parts), node)
+        is not None
+    )
 
 
 def _sections(content: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -15,7 +15,7 @@ from launch.actions import ExecuteProcess, LogInfo, RegisterEventHandler
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 
-from lane_sad_ros.files import read_yaml
+from lane_sad_ros.parameter_fields import read_section
 from lane_sad_ros.ros.launch_files import (
     BOOLEAN,
     DETECTOR,
@@ -51,7 +51,7 @@ ARGUMENTS = [
         "cameras",
         "",
         "Names of the cameras, such as front,rear: front/image is answered under "
-        "~/front/. Empty: as in params_file.",
+        "~/front/; [] for one without a name. Empty: as in params_file.",
     ),
     argument(
         "image_transport",
@@ -162,13 +162,13 @@ def _detector(given: Given, environment: dict[str, str]) -> LifecycleNode:
     if given["weights"]:
         parameters["weights"] = existing("weights", given["weights"])
     if given["cameras"]:
-        parameters["cameras"] = _names(given["cameras"])
+        parameters["cameras"] = _names(given["cameras"]) or [""]
     sim_time = given["use_sim_time"] or ("true" if given["bag"] else "")
     if sim_time:
         parameters["use_sim_time"] = sim_time == "true"
 
-    prefixes = [f"{name}/" for name in _value("cameras", parameters, params_file) or [] if name]
-    prefixes = prefixes or [""]
+    cameras = _cameras(given, params_file)
+    prefixes = [f"{name}/" for name in cameras] or [""]
     topics = {
         "image": given["image"],
         "image/compressed": f"{given['image'].removesuffix('/compressed')}/compressed",
@@ -228,13 +228,10 @@ def _rviz(given: Given, environment: dict[str, str]) -> Node:
     if not _installed("rviz2"):
         raise ValueError("rviz:=true needs RViz (apt install ros-$ROS_DISTRO-rviz2)")
     params_file = existing("params_file", given["params_file"])
-    values = {name: given[name] for name in ("base_frame",) if given[name]}
-    if given["cameras"]:
-        values["cameras"] = _names(given["cameras"])
-    camera = next(filter(None, _value("cameras", values, params_file) or []), "")
+    camera = next(iter(_cameras(given, params_file)), "")
     node = "/".join(["", *filter(None, [given["namespace"].strip("/"), "lane_detector", camera])])
     arguments = ["-d", existing("rviz", str(RVIZ_CONFIG))]
-    base_frame = _value("base_frame", values, params_file)
+    base_frame = given["base_frame"] or _in_file("base_frame", given, params_file)
     if base_frame:
         arguments += ["-f", base_frame]
     return Node(
@@ -251,20 +248,25 @@ def _rviz(given: Given, environment: dict[str, str]) -> Node:
     )
 
 
-def _value(name: str, parameters: dict[str, Any], params_file: str) -> Any:
-    """The parameter that the node will have, out of the arguments or the file; None of neither."""
-    if name in parameters:
-        return parameters[name]
-    content = read_yaml(params_file)
-    for node in content.values() if isinstance(content, dict) else ():
-        values = node.get("ros__parameters") if isinstance(node, dict) else None
-        if isinstance(values, dict) and values.get(name):
-            return values[name]
-    return None
+def _cameras(given: Given, params_file: str) -> list[str]:
+    """The names of the cameras that the node will have; none of a single one without a name."""
+    if given["cameras"]:
+        return _names(given["cameras"])
+    names = _in_file("cameras", given, params_file) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"{params_file}: cameras must be a list of names, such as [front, rear], not {names!r}"
+        )
+    return list(filter(None, names))
+
+
+def _in_file(name: str, given: Given, params_file: str) -> Any:
+    """The value that the node takes from its file; None where there is none."""
+    return read_section(params_file, "lane_detector", given["namespace"]).get(name)
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip(" '\"") for name in text.strip("[] ").split(",")]
+    return list(filter(None, (name.strip(" '\"") for name in text.strip("[] ").split(","))))
 
 
 def _installed(package: str) -> bool:

@@ -139,7 +139,7 @@ def _detector(given: Given, topics: dict[str, str]) -> GroupAction:
         "camera_info": given["camera_info"]
         or posixpath.join(posixpath.dirname(image), "camera_info"),
         "use_sim_time": "true",
-        "cameras": "",  # the bag's images are of one, which has no name
+        "cameras": "[]",  # one without a name, whatever params_file says
         "bag": "",  # played here, not there
     }
     if given["pace"] != "real_time":

@@ -58,6 +58,11 @@ _BAYER = {
     "gbrg": cv2.COLOR_BayerGR2BGR,
     "grbg": cv2.COLOR_BayerGB2BGR,
 }
+_MOSAICS = {
+    f"bayer_{pattern}{8 * depth}": _Converted(code, 1, depth)
+    for pattern, code in _BAYER.items()
+    for depth in (1, 2)
+}
 _ENCODINGS: dict[str, _Packed | _Converted] = {
     "bgr8": _Packed(3, "bgr"),
     "rgb8": _Packed(3, "rgb"),
@@ -79,11 +84,7 @@ _ENCODINGS: dict[str, _Packed | _Converted] = {
     "yuv422_yuy2": _YUYV,
     "nv12": _Converted(cv2.COLOR_YUV2BGR_NV12, 1, rows=1.5, even=(2, 2)),
     "nv21": _Converted(cv2.COLOR_YUV2BGR_NV21, 1, rows=1.5, even=(2, 2)),
-    **{
-        f"bayer_{pattern}{8 * depth}": _Converted(code, 1, depth)
-        for pattern, code in _BAYER.items()
-        for depth in (1, 2)
-    },
+    **_MOSAICS,
 }
 ENCODINGS = tuple(_ENCODINGS)
 """The encodings read without cv_bridge."""
@@ -129,8 +130,14 @@ def frame_from_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS
     such as "bayer_rggb8; png compressed" is a mosaic. Raises BadImage.
     """
     data = bytes(message.data)
-    mosaic = _ENCODINGS.get(bayer_encoding(message))
-    if isinstance(mosaic, _Converted):
+    encoding = bayer_encoding(message)
+    if encoding:
+        mosaic = _MOSAICS.get(encoding)
+        if mosaic is None:
+            raise BadImage(
+                "unknown_encoding",
+                f"{encoding} is no Bayer pattern: one of {', '.join(_MOSAICS)} is needed",
+            )
         pixels = decode_image(data, cv2.IMREAD_UNCHANGED, upright=False, max_pixels=max_pixels)
         if pixels.ndim == 2:
             values = pixels >> 8 if pixels.dtype == np.uint16 else pixels

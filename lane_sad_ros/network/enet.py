@@ -138,7 +138,8 @@ def max_pool(features: Tensor) -> tuple[Tensor, Tensor]:
 def unpool(features: Tensor, places: Tensor) -> Tensor:
     """Max unpooling of B×C×H×W to twice the size; places: of `Downsampling`."""
     if places.dtype != torch.bool:
-        return F.max_unpool2d(features, places, [2, 2])
+        # Autocast on a CPU gives float32, which all of the decoder would go on with.
+        return F.max_unpool2d(features, places, [2, 2]).to(features.dtype)
     return from_cells(torch.where(places, features[:, None], 0.0).flatten(1, 2))
 
 

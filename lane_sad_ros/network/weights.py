@@ -322,17 +322,18 @@ def _check_tensors(
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
-    faults += [
-        f"{name} holds numbers that are not finite"
-        for name, tensor in tensors.items()
-        if not faults and not tensor.isfinite().all()
-    ]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise WeightsError(
             f"{path}: its tensors are not those of {what}: {', '.join(faults[:3])}{more}; "
             "use weights made for it"
         )
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise WeightsError(
+                f"{path}: {name} holds numbers that are not finite: no lanes come of it; use other "
+                "weights"
+            )
 
 
 def _open(path: Path) -> Any:

@@ -72,11 +72,11 @@ def changed(values: T, parameters: Iterable[Parameter]) -> T:
 
 
 def unknown_overrides(node: Node, kind: type[Any], names: Iterable[str]) -> list[str]:
-    """A line for each of the parameters given at start-up that `kind` does not have."""
+    """A line for each of the parameters given at start-up that `node`, of `kind`, does not have."""
     known = [item.name for item in dataclasses.fields(kind)]
     lines = []
     for name in names:
-        if name in known or name == "use_sim_time" or name.startswith("qos_overrides."):
+        if node.has_parameter(name) or name.startswith("qos_overrides."):
             continue
         near = meant(name, known)
         hint = f"; did you mean {near}?" if near else ""

@@ -320,6 +320,12 @@ def test_a_compressed_mosaic_is_the_picture_of_the_raw_one(pattern: str, bits: i
     assert (grey.pixels == grey.pixels[:, :, :1]).all()
 
 
+def test_a_mosaic_without_a_known_pattern_is_refused():
+    png = cv2.imencode(".png", np.zeros((8, 12), np.uint8))[1].tobytes()
+    with pytest.raises(BadImage, match="bayer_xxxx8 is no Bayer pattern: one of bayer_rggb8, "):
+        frame_from_message(compressed(png, "bayer_xxxx8; png compressed "))
+
+
 def test_colours_of_a_bayer_camera_stay_as_they_are():
     message = compressed(encoded(".png"), "bayer_rggb8; png compressed bgr8")
     np.testing.assert_array_equal(frame_from_message(message).pixels, smooth_picture())

@@ -277,6 +277,17 @@ def test_unpooling_puts_features_where_the_pool_took_them() -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_half_precision_stays_so_behind_the_unpooling() -> None:
+    """In float32 the decoder would take twice its time to train on a CPU."""
+    made = network()
+    kinds = []
+    for module in (made.up2, made.decoder2, made.up1, made.decoder1):
+        module.register_forward_hook(lambda _, __, features: kinds.append(features.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        made(torch.zeros(1, 3, 48, 64))
+    assert kinds == [torch.bfloat16] * 4
+
+
 def test_existence_is_a_logit() -> None:
     made = network()
     nn.init.constant_(made.existence.output.bias, 30.0)

@@ -159,6 +159,32 @@ def test_cameras_do_not_share_one_topic() -> None:
     assert "below each camera" in _failure("cameras:=front,rear", "image:=/cam/image_raw")
 
 
+def _cameras_file(folder: Path, cameras: object) -> Path:
+    """Parameters of a driver, and of the node in namespace car."""
+    file = folder / "rig.yaml"
+    mine = {"lane_detector": {"ros__parameters": {"cameras": cameras}}}
+    driver = {"ros__parameters": {"cameras": ["front", "rear"]}}
+    file.write_text(yaml.safe_dump({"driver": driver, "car": mine}, sort_keys=False))
+    return file
+
+
+def test_cameras_are_those_of_the_nodes_own_section(
+    launch: Callable[..., Arguments], tmp_path: Path
+) -> None:
+    arguments = (f"params_file:={_cameras_file(tmp_path, ['left'])}", "image:=image_raw")
+    rules = {rule for rule in launch(*arguments)["remappings"] if "/compressed" not in rule}
+    assert {rule for rule in rules if "image" in rule} == {"image:=image_raw"}
+    rules = set(launch(*arguments, "namespace:=car")["remappings"])
+    assert "left/image:=left/image_raw" in rules
+    assert not any(rule.startswith(("image:", "front/")) for rule in rules)
+
+
+def test_cameras_of_a_file_are_a_list(tmp_path: Path) -> None:
+    file = _cameras_file(tmp_path, "left")
+    said = _failure(f"params_file:={file}", "namespace:=car", "image:=/cam/image_raw")
+    assert "cameras must be a list of names, such as [front, rear], not 'left'" in said
+
+
 def test_how_the_camera_is_mounted(launch: Callable[..., Arguments]) -> None:
     got = launch("camera_height:=1.5", "camera_pitch:=-0.07", "base_frame:=base_footprint")
     expected = {"camera_height": 1.5, "camera_pitch": -0.07, "base_frame": "base_footprint"}
@@ -337,11 +363,13 @@ def evaluation(tmp_path: Path, make_weights: Callable[..., Path]) -> list[str]:
     return [f"bag:={bag}", weights, "device:=cpu", f"report:={tmp_path / 'report'}"]
 
 
-@pytest.mark.parametrize("namespace", [[], ["namespace:=car"]])
+@pytest.mark.parametrize("in_namespace", [False, True])
 def test_an_evaluation_ends_by_itself(
-    namespace: list[str], evaluation: list[str], tmp_path: Path
+    in_namespace: bool, evaluation: list[str], tmp_path: Path
 ) -> None:
-    arguments = [*evaluation, *namespace, "truth:=none", "deadline:=9"]
+    arguments = [*evaluation, "truth:=none", "deadline:=9"]
+    if in_namespace:  # with the parameters of the vehicle, whose cameras the bag knows nothing of
+        arguments += ["namespace:=car", f"params_file:={_cameras_file(tmp_path, ['left'])}"]
     launch = Launch(*EVALUATE, *arguments, logs=tmp_path)
     output = launch.finish()
     assert launch.process.returncode == 0, output

@@ -74,7 +74,7 @@ class CameraGround:
 
         Only then: the publishers of others would warn of a subscription that asks for too much.
         """
-        if self._info is not None or len(self._subscriptions) != 1:
+        if len(self._subscriptions) != 1:
             return
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if any(map(qos.is_latched, publishers)):
@@ -157,7 +157,8 @@ class CameraGround:
             self._seen = (key, image_size), camera
         camera = self._seen[1]
         if isinstance(camera, CalibrationError):
-            raise self._problem("bad_camera_info", f"{self.topic}: {camera}") from camera
+            words = str(camera).removeprefix("camera_info: ")
+            raise self._problem("bad_camera_info", f"{self.topic}: {words}") from camera
         return camera
 
     def _mounting(self, header: Header) -> tuple[object, Mounting]:
@@ -165,19 +166,24 @@ class CameraGround:
         settings = self._settings
         if (mounting := settings.mounting) is not None:
             return mounting, mounting
-        hint = "lanes stay in pixels until the parameter camera_height says how high the camera is"
+        stay = "lanes stay in pixels until"
+        height = "the parameter camera_height says how high the camera is"
+        if len(settings.cameras) > 1:  # which no parameter can say of each
+            off, no_frame, unknown = "it is on and TF knows the camera's mounting", "they do", ""
+        else:
+            off, no_frame, unknown = height, height, f"{height}, or "
         if not settings.use_tf:
-            raise self._problem("no_mounting", f"use_tf is off: {hint}")
+            raise self._problem("no_mounting", f"use_tf is off: {stay} {off}")
         frame = header.frame_id
         if not frame:
             raise self._problem(
-                "no_mounting", f"the images name no frame_id to look up in TF: {hint}"
+                "no_mounting", f"the images name no frame_id to look up in TF: {stay} {no_frame}"
             )
         try:
             pose = self._transforms.pose(frame, settings.base_frame, Time.from_msg(header.stamp))
         except UnknownTransform as error:
             raise self._problem(
-                "no_mounting", f"{str(error).rstrip('. ')}; {hint}, or TF knows it"
+                "no_mounting", f"{str(error).rstrip('. ')}; {stay} {unknown}TF knows it"
             ) from error
         if pose.age > settings.stale_after:
             raise NoGround(

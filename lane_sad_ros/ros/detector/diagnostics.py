@@ -111,7 +111,7 @@ class CameraMonitor:
         self._bad_frames = Window()
         self._failures = Window()
         self._paced = Window()
-        self._last_bad = self._last_failure = ""
+        self._last_bad = self._last_failure = self._last_groundless = ""
         self._without_ground: Counter[str] = Counter()
         self._no_ground = Window()
         self._ground = _UNHEARD
@@ -179,6 +179,7 @@ class CameraMonitor:
             self._ground = words
             if wanted:
                 self._no_ground.add(now)
+                self._last_groundless = words
 
     def ground_unheard(self) -> None:
         """Nobody wants to know where the lanes of a frame lie on the road."""
@@ -240,7 +241,9 @@ class CameraMonitor:
             report.add(WARN, f"{dropped} of {received} frames dropped lately: {_TOO_SLOW}")
         without = len(self._no_ground.values(now))
         if without:
-            report.add(WARN, f"{without} frame(s) lately without ground points: {self._ground}")
+            report.add(
+                WARN, f"{without} frame(s) lately without ground points: {self._last_groundless}"
+            )
         processed = self._found.values(now)
         if self._unheard.values(now) and not processed:
             report.add(OK, "nobody subscribed, nothing computed")

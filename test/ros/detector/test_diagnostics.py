@@ -41,6 +41,15 @@ def test_a_steady_camera_is_fine_and_its_rates_are_right():
     assert result.values["age of last frame [s]"] == "0.00"
 
 
+def test_why_frames_had_no_ground_is_told_when_they_have_it_again():
+    monitor = CameraMonitor(0.0)
+    monitor.no_ground(1.0, "bad_camera_info", "k is all zero", True)
+    monitor.on_ground("/camera_info and the parameters")
+    result = report(monitor, 1.5)
+    assert result.reasons == ["1 frame(s) lately without ground points: k is all zero"]
+    assert result.values["ground"] == "/camera_info and the parameters"
+
+
 def test_rates_of_a_node_that_has_just_started_refer_to_its_age():
     monitor = CameraMonitor(0.0)
     for index in range(10):

@@ -203,6 +203,22 @@ def test_a_calibration_that_was_published_before_the_node_began_is_heard_and_kep
     assert client.ask(camera, picture(), LANES).ground_frame == "base_link"
 
 
+def test_a_latched_calibration_takes_the_place_of_a_known_one(start_node, client, detector, drive):
+    start_node(**MOUNTED)
+    listen(client, lanes=LaneArray)
+    calibrated(client, camera_info())
+    before = ground(until_on_ground(drive), 2)
+    assert client.change_state("deactivate")
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    wide = camera_info(k=[*(value / 2 for value in CAMERA.k.ravel()[:2]), *CAMERA.k.ravel()[2:]])
+    client.node.create_publisher(CameraInfo, "/camera_info", latched).publish(wide)
+    assert client.change_state("activate")
+    wait_until(
+        lambda: not np.allclose(ground(drive("lanes")["lanes"], 2), before, atol=0.1),
+        "lanes by the new calibration",
+    )
+
+
 def test_the_marker_of_a_lane_that_goes_is_deleted(start_node, client, detector, drive):
     start_node(tracking=False, marker_lifetime=1.25, **MOUNTED)
     listen(client, lanes=LaneArray, markers=MarkerArray)
@@ -431,6 +447,23 @@ def test_parameters_cannot_mount_several_cameras(start_node, client):
     status = client.wait_for_status(lambda s: s.level == "ERROR", "the refusal", ": detector")
     assert "camera_height is 1.5" in status.message
     assert "front and rear" in status.message
+
+
+def test_only_tf_is_advised_for_several_cameras(start_node, client, detector):
+    start_node(cameras=["front", "rear"], use_tf=False)
+    listen(client, **{"front/lanes": LaneArray})
+    calibrated(client, camera_info(), "/front/camera_info")
+    camera = client.publisher(Image, "/front/image")
+
+    def why() -> str:
+        client.ask(camera, picture(), "/lane_detector/front/lanes")
+        status = client.status(": camera front")
+        said = "" if status is None else status.values.get("ground", "")
+        return said if "use_tf is off" in said else ""
+
+    said = wait_until(why, "the reason")
+    assert "TF knows" in said
+    assert "camera_height" not in said
 
 
 # --- TF

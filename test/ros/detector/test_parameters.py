@@ -150,8 +150,8 @@ def test_thresholds_change_what_comes_out_while_running(start_node, client):
 
 
 def test_an_unknown_parameter_is_reported_with_what_was_probably_meant(start_node, client):
-    start_node(existence_treshold=0.5, autostart=False)
-    assert "did you mean existence_threshold" in client.wait_for_log("existence_treshold")
+    start_node(start_type_description_service=True, existence_treshold=0.5, autostart=False)
+    assert "did you mean existence_threshold" in client.wait_for_log("has none of that name")
 
 
 @pytest.mark.parametrize(
