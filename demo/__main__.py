@@ -144,7 +144,10 @@ def _play(options: argparse.Namespace, played: _Input, output: Path) -> dict[str
         print(f"starting lane_detector (ROS_DOMAIN_ID={domain}) ...", flush=True)
         with NodeProcess(output / "node.log", parameters) as process:
             session = Session(
-                FramePlayer(node, played.camera), collector, process.check, options.patience
+                FramePlayer(node, played.camera, in_real_time=options.real_time),
+                collector,
+                process.check,
+                options.patience,
             )
             try:
                 session.wait_until_ready(_START)

@@ -25,9 +25,7 @@ class FramePlayer:
     otherwise the drive goes on in its own time from the first frame on, however long each takes.
     """
 
-    def __init__(
-        self, node: Node, camera: CameraModel | None = None, *, in_real_time: bool = True
-    ) -> None:
+    def __init__(self, node: Node, camera: CameraModel | None, *, in_real_time: bool) -> None:
         self._clock = node.get_clock()
         self._last = 0
         self._in_real_time = in_real_time

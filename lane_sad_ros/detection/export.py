@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,15 +59,23 @@ def export_openvino(path: Path, network: LaneNetwork, layout: LaneLayout) -> flo
 
 
 def _check(job: Job, forward: Forward) -> float:
-    """How far an engine's logits are from eager's, on noise and on a rendered road."""
+    """How far an engine's logits are from eager's, on a rendered road and on noise.
+
+    Of the noise the median counts: where two corners of a cell are nearly equal, rounding may let
+    another one win the pooling. That moves the logits of some pictures; a fault moves those of all.
+    """
     eager = make_engine("eager", job)
-    worst = 0.0
-    for pixels in _inputs(job.layout):
+
+    def off(pixels: Tensor) -> float:
         with torch.inference_mode():
             parts = zip(eager(pixels), forward(pixels), strict=True)
-            for one, other in parts:
-                if one is not None and other is not None:
-                    worst = max(worst, float((one - other).abs().max()))
+            return max(
+                float((one - other).abs().max())
+                for one, other in parts
+                if one is not None and other is not None
+            )
+
+    worst = max(off(_road(job.layout)), float(np.median([*map(off, _noise(job.layout))])))
     if not worst <= _TOLERANCE:
         raise EngineError(
             f"the exported network's logits are {worst:.3g} away from PyTorch's, more than "
@@ -74,9 +84,14 @@ def _check(job: Job, forward: Forward) -> float:
     return worst
 
 
-def _inputs(layout: LaneLayout) -> list[Tensor]:
+def _road(layout: LaneLayout) -> Tensor:
+    return make_preprocessor(layout, _CPU)([Frame(read_image(PICTURE))])
+
+
+def _noise(layout: LaneLayout) -> Iterator[Tensor]:
     width, height = layout.input_size
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
-    road = make_preprocessor(layout, _CPU)([Frame(read_image(PICTURE))])
-    return [noise.permute(0, 3, 1, 2), road]
+    for _ in range(7):
+        size = (2, height, width, 3)
+        noise = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+        yield noise.permute(0, 3, 1, 2)

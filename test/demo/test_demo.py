@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.detection import LaneDetector
 from lane_sad_ros.formats.drives import RenderedScene
 from lane_sad_ros.lanes import SLOTS_6, Lane, Lanes
 from lane_sad_ros.recordings.sources import SourceFrame
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.road.ground import Mounting
+from lane_sad_ros.road.tracking import LaneTracker
 
 pytest.importorskip("rclpy", exc_type=ImportError)
 from demo.rendered_drive import render_drive
@@ -91,9 +92,11 @@ def frame_count(path):
     return count
 
 
-def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder, tmp_path):
+@pytest.mark.parametrize("tracked", [False, True])
+def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder, tmp_path, tracked):
+    """Tracked lanes depend on the time of the drive, not on how long the node takes."""
     out = tmp_path / "out"
-    options = ("--no-track", "--device", "cpu", "--output", out)
+    options = ("--device", "cpu", "--output", out, *(() if tracked else ("--no-track",)))
     demo = Demo("--input", folder, "--weights", weights, *options)
     assert demo.finish() == 0, demo.err
 
@@ -110,10 +113,13 @@ def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder,
     detector = LaneDetector.from_weights(weights, device="cpu")
     records = [json.loads(line) for line in (out / "lanes.jsonl").read_text().splitlines()]
     assert [record["frame"] for record in records] == [f"{i}.png" for i in range(COUNT)]
+    tracker = LaneTracker()
     for record in records:
-        (found,) = detector.detect([Frame(cv2.imread(str(folder / record["frame"])))])
+        lanes = detector(cv2.imread(str(folder / record["frame"])))
+        if tracked:
+            lanes = tracker.update(lanes, round(record["stamp"] * 1e9))
         assert [e["name"] for e in record["lanes"]] == list(detector.layout.slots)
-        for entry, lane in zip(record["lanes"], found.lanes, strict=True):
+        for entry, lane in zip(record["lanes"], lanes, strict=True):
             assert entry["exists"] == lane.exists
             np.testing.assert_allclose(
                 np.reshape(entry["points"], (-1, 3)), np.reshape(lane.points, (-1, 3)), atol=0.01

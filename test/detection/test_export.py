@@ -14,6 +14,7 @@ from lane_sad_ros.cli import main
 from lane_sad_ros.detection import EngineError, Frame, LaneDetector
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import Lanes
+from lane_sad_ros.network.deploy import deployable
 from lane_sad_ros.network.onnx_file import read_onnx
 from lane_sad_ros.network.weights import WeightsError
 
@@ -93,6 +94,28 @@ def test_the_detector_runs_from_the_onnx_file_alone(exported, tiny_layout, tmp_p
             same(found, expected, 0.05)
     with pytest.raises(EngineError, match="takes weights as safetensors, not alone.onnx"):
         LaneDetector.from_weights(alone, device="cpu", engine="eager")
+
+
+def test_the_shipped_weights_are_exported(tmp_path) -> None:
+    pytest.importorskip("openvino")
+    assert main(["weights", "export", "openvino", str(tmp_path / "shipped.xml")]) == 0
+
+
+def test_a_network_that_gives_something_else_is_not_exported(
+    exported, tmp_path, capsys, monkeypatch
+) -> None:
+    def slightly_wrong(network):
+        made = deployable(network)
+        for parameter in made.parameters():
+            parameter.mul_(1.01)
+        return made
+
+    monkeypatch.setattr("lane_sad_ros.network.onnx_file.deployable", slightly_wrong)
+    out = tmp_path / "wrong.onnx"
+    arguments = ["weights", "export", "onnx", str(out), "--weights", str(exported[0])]
+    assert main(arguments) == 1
+    assert "away from PyTorch's" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_auto_runs_onnx_files(exported, monkeypatch, tmp_path) -> None:
