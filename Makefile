@@ -29,6 +29,7 @@ build: env ## build the package as its users do (colcon, colcon --symlink-instal
 	@./tools/env-run ./tools/build-packages
 
 shell: env ## a shell in the environment
+	@echo "lane_sad, python -m training, python -m benchmark.... work here; exit leaves"
 	@./tools/env-run $${SHELL:-/bin/sh}
 
 pins: env ## compile the direct needs of pyproject.toml and requirements.in to requirements.txt

@@ -266,6 +266,7 @@ def in_words(figures: Mapping[str, Any], folder: Path) -> str:
         f"existence flags for {figures['existence_answers']} frames",
         f"rate               {figures['rate_hz']} frames/s over {figures['seconds']} s on "
         f"{figures['device'] or 'an unknown device'}, {figures['machine']}",
+        f"network            {figures['weights']}, engine {figures['engine'] or 'unknown'}",
         f"latency            {latency['median']} ms median, {latency['99th']} ms 99th, from "
         "publishing an image to receiving its lanes",
     ]

@@ -19,6 +19,10 @@ class Frame:
     order: str = "bgr"
 
     def __post_init__(self) -> None:
+        if self.pixels is None:
+            raise ValueError(
+                "None is no image; cv2.imread gives it for a file that is not there or no image"
+            )
         shape = self.pixels.shape
         if self.pixels.dtype != np.uint8 or not (
             len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)

@@ -52,3 +52,6 @@ def test_a_detector_is_called_with_arrays_and_frames(make_weights) -> None:
     assert detector([]) == []
     with pytest.raises(ValueError, match="uint8"):
         detector(np.zeros((96, 128, 3), np.float32))
+    for nothing in (None, [images[0], None]):
+        with pytest.raises(ValueError, match="None is no image; cv2.imread"):
+            detector(nothing)

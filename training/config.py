@@ -44,7 +44,8 @@ class Source:
     path: label file, list or folder. kind: tusimple, culane, bdd100k, negatives, lanes, packed or
     scenes.
     split: train, val or test, of an official data set in the folder `path`.
-    root: folder that image paths start at. share: of the training samples, relative to the others'.
+    root: folder that image paths start at. share: how many of the training samples are from here,
+    relative to the others' shares.
     labels: of kind "lanes", what of the file is taken and what its lines say.
     licence: the terms that the set is given under, which packed sets and weights carry along.
     """
@@ -120,18 +121,18 @@ class Config:
     the network from a side at which lanes end; likewise.
     arch: enet_sad, resnet18, resnet34 or resnet101. shared_encoder: one set of weights for E2
     to E4 of ENet-SAD. existence: whether the network has an existence head. dropout: whether to
-    train with the network's.
+    train with the dropout that the network has.
     backbone: file of ImageNet weights for a ResNet's stages. initial: weights file to start from.
-    data: what to train on, a list. validation: what to measure on, a list.
-    lane_width: of the drawn labels, in pixels of the layout's image.
-    steps: of the whole run. batch: images of one step, of all processes together.
+    data: the data sets to train on, a list. validation: those to measure on, a list.
+    lane_width: width of the drawn labels, in pixels of the layout's image.
+    steps: how many steps the whole run has. batch: images in a step, of all processes together.
     average: decay of the running average of the weights, which is what is kept.
-    seed: of all that is random. device: auto, cpu, cuda or cuda:N.
+    seed: number that all random choices follow from. device: auto, cpu, cuda or cuda:N.
     precision: float32, bfloat16 or float16. compile: whether to compile the network.
     workers: processes that read images, for each training process. cache: MB of images
     kept; or device: all of them in the device's memory, and all of a step is done there.
-    log_every, save_every, validate_every: steps from one log line, checkpoint, validation to the
-    next.
+    log_every: steps from one log line to the next. save_every: steps from one checkpoint to the
+    next. validate_every: steps from one validation to the next.
     """
 
     layout: str = "tusimple"

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 class Distillation:
     """What is distilled, how and from when on; mapping, power and weight are the paper's.
 
-    paths: (lower layer, higher layer) names; None for the paper's, E2 to E3 and E3 to E4.
-    mapping: of the channels in `collapse`, sum or max. power: of the features in it.
-    entropy: of the attention maps over that of flat ones, see `spatial_softmax`.
+    paths: (lower layer, higher layer) names; null for the paper's, E2 to E3 and E3 to E4.
+    mapping: how channels become one map, "sum" or "max". power: the power that features are raised
+    to before. entropy: how flat attention maps are made, as a share of a flat map's entropy.
     start: first step with the loss. weight: γ, 0 for a network without distillation.
     """
 

@@ -175,7 +175,9 @@ class _Run:
             try:
                 self._keep(self._measure(), history)
             except TimeUp:
-                tqdm.write(f"step {self.step}: the time is up; the next leg validates first")
+                tqdm.write(
+                    f"step {self.step}: no time left to validate; the next leg begins with it"
+                )
                 self._write("weights.safetensors", {})
         self.fabric.barrier()
         return self.figures if self.validated == self.step else {}

@@ -100,6 +100,12 @@ def _show(name: str, value: Any, depth: int) -> None:
         print(label)
         for key, entry in value.items():
             _show(key, entry, depth + 1)
+    elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        print(label)
+        for entry in value:
+            print(f"{'  ' * depth}  - {', '.join(f'{key} {part}' for key, part in entry.items())}")
+    elif isinstance(value, float):
+        print(f"{label:<15} {value:.6g}")
     else:
         print(f"{label:<15} {value}")
 

@@ -163,7 +163,7 @@ class LaneDetector:
         images: a `Frame`, or an array that is one: uint8 H×W×3 in OpenCV's order (BGR), or H×W.
         Raises ValueError where one is not, or is too small for the layout's crop.
         """
-        if isinstance(images, (Frame, np.ndarray)):
+        if images is None or isinstance(images, (Frame, np.ndarray)):
             return self([images])[0]
         frames = [image if isinstance(image, Frame) else Frame(image) for image in images]
         return [detection.lanes for detection in self.detect(frames)]

@@ -256,6 +256,7 @@ def names_in(folder: Path) -> list[str]:
     names = image_names(folder)
     if not names:
         raise SourceError(
-            f"{folder}: no image in this folder; looked for {', '.join(IMAGE_SUFFIXES)}"
+            f"{folder}: no image in this folder (folders in it are not searched); looked for "
+            f"{', '.join(IMAGE_SUFFIXES)}"
         )
     return names

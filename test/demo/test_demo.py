@@ -21,9 +21,11 @@ from lane_sad_ros.recordings.sources import SourceFrame
 from lane_sad_ros.road.camera import CameraModel
 from lane_sad_ros.road.ego import EgoLane
 from lane_sad_ros.road.ground import Mounting
-from lane_sad_ros.road.tracking import LaneTracker
 
 pytest.importorskip("rclpy", exc_type=ImportError)
+import rclpy
+
+from demo.frame_player import FramePlayer
 from demo.rendered_drive import render_drive
 from demo.results import Results
 from lane_sad_ros.ros.playing.collector import Answer
@@ -92,11 +94,9 @@ def frame_count(path):
     return count
 
 
-@pytest.mark.parametrize("tracked", [False, True])
-def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder, tmp_path, tracked):
-    """Tracked lanes depend on the time of the drive, not on how long the node takes."""
+def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder, tmp_path):
     out = tmp_path / "out"
-    options = ("--device", "cpu", "--output", out, *(() if tracked else ("--no-track",)))
+    options = ("--no-track", "--device", "cpu", "--output", out)
     demo = Demo("--input", folder, "--weights", weights, *options)
     assert demo.finish() == 0, demo.err
 
@@ -113,11 +113,8 @@ def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder,
     detector = LaneDetector.from_weights(weights, device="cpu")
     records = [json.loads(line) for line in (out / "lanes.jsonl").read_text().splitlines()]
     assert [record["frame"] for record in records] == [f"{i}.png" for i in range(COUNT)]
-    tracker = LaneTracker()
     for record in records:
         lanes = detector(cv2.imread(str(folder / record["frame"])))
-        if tracked:
-            lanes = tracker.update(lanes, round(record["stamp"] * 1e9))
         assert [e["name"] for e in record["lanes"]] == list(detector.layout.slots)
         for entry, lane in zip(record["lanes"], lanes, strict=True):
             assert entry["exists"] == lane.exists
@@ -129,6 +126,23 @@ def test_every_frame_is_answered_with_the_lanes_of_the_detector(weights, folder,
     assert frame_count(out / "overlay.mp4") == COUNT
     assert cv2.imread(str(out / "contact_sheet.png")) is not None
     assert "active" in (out / "node.log").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")  # of a package of ROS
+@pytest.mark.parametrize("in_real_time", [False, True])
+def test_stamps_are_of_the_drives_own_time_unless_it_is_played_in_real_time(in_real_time):
+    context = rclpy.Context()
+    context.init(domain_id=1)
+    try:
+        node = rclpy.create_node("player", context=context)
+        player = FramePlayer(node, None, in_real_time=in_real_time)
+        image = np.zeros((4, 4, 3), np.uint8)
+        frames = [SourceFrame(second * 10**9, str(second), image) for second in (0, 100)]
+        first, last = (player.publish(frame).stamp_ns for frame in frames)
+        assert (last - first == 100 * 10**9) is not in_real_time
+        node.destroy_node()
+    finally:
+        context.try_shutdown()
 
 
 def test_in_real_time_frames_may_be_left_out_but_the_video_is_whole(weights, folder, tmp_path):

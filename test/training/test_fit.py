@@ -372,7 +372,7 @@ def test_validation_that_does_not_fit_is_done_by_the_next_leg(
     clock = Clock(1000)
     clock.check = Clock(-1000).check  # type: ignore[method-assign]
     assert fit(config, tmp_path, clock=clock) == {}
-    assert "step 4: the time is up; the next leg validates first" in capsys.readouterr().out
+    assert "step 4: no time left to validate; the next leg" in capsys.readouterr().out
     assert read_metadata(tmp_path / "weights.safetensors")["figures"] == {}
     assert fit(config, tmp_path)["scenes"]["images"] == 4
 

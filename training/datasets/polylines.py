@@ -43,9 +43,9 @@ _HEADER = 256 * 1024
 class Labels:
     """What of a lanes file is taken, and what its lines say.
 
-    include, exclude: lists of images, see `read_list`: only those that an included list names, if
-    there is any, and none that an excluded one names. weights: lists that say how often an image is
-    drawn, relative to others; 1 where none names it, the last where several do.
+    include: lists of images (docs/datasets.md); where there is any, only what they name is taken.
+    exclude: lists of images that are left out. weights: lists that say how often an image is drawn,
+    relative to others; 1 where none names it, the last where several do.
     ego_only: only the ego lane's two lines are labelled; nothing is learnt of other slots.
     ends: where lines end: "labelled"; "bottom": continued straight down to `bottom`, but by no more
     than half of their own rows; "full": straight ones also up, nearly to where the lanes meet;

@@ -199,7 +199,9 @@ def _write(output: Path, jobs: Sequence[_Job], processes: int, unit: str) -> Pat
     (output / "images").mkdir(parents=True, exist_ok=True)
     missing = [job for job in jobs if job.record() is None]
     done = len(jobs) - len(missing)
-    with tqdm(total=len(jobs), initial=done, unit=unit, dynamic_ncols=True) as progress:
+    with tqdm(
+        total=len(jobs), initial=done, desc="rendering", unit=unit, dynamic_ncols=True
+    ) as progress:
         if processes > 1 and missing:
             # Fresh interpreters: forking a process with OpenCV's threads may lock up.
             context = multiprocessing.get_context("spawn")
