@@ -81,6 +81,13 @@ def test_bdd100k_tells_no_lanes_apart() -> None:
     assert BDD100K.input_size == (640, 360)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_colours_are_those_that_imported_checkpoints_were_trained_with(layout: LaneLayout) -> None:
+    """Mean and deviation of CULane, RGB, as in ENet-SAD_Pytorch."""
+    assert layout.mean == (0.3598, 0.3653, 0.3662)
+    assert layout.std == (0.2573, 0.2663, 0.2756)
+
+
 # --- geometry
 
 

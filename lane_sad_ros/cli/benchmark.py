@@ -43,7 +43,11 @@ def add_parser(commands: Any) -> None:
         help="may be repeated (default: eager and all others that run here but compiled)",
     )
     parser.add_argument(
-        "--batch", action="append", type=count, metavar="N", help="images at once (default: 1)"
+        "--batch",
+        action="append",
+        type=count,
+        metavar="N",
+        help="images at once; may be repeated (default: 1)",
     )
     parser.add_argument(
         "--threads", type=count, default=0, metavar="N", help="of the CPU (default: all cores)"

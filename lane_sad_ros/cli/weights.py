@@ -14,7 +14,9 @@ from lane_sad_ros.lanes import LAYOUTS
 
 def add_parser(commands: Any) -> None:
     """Adds the command to a parser's `commands`."""
-    group = commands.add_parser("weights", help="look at weights, import those of others")
+    group = commands.add_parser(
+        "weights", help="look at weights; export, import, average, quantise them"
+    )
     actions = group.add_subparsers(title="actions", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="what a weights file says of itself")
     show.add_argument("file", nargs="?", metavar="FILE", help="default: the shipped weights")

@@ -161,6 +161,7 @@ def test_thresholds_decide_points_and_existence() -> None:
     assert len(decode(columns, scores, rows, point_threshold=0.3)[2].points) == 56
     assert len(decode(columns, scores, rows, point_threshold=0.5)[2].points) == 36
     assert not decode(columns, scores, rows, existence=0.4)[2].exists
+    assert not decode(columns, scores, rows, existence=0.5)[2].exists  # it must be above
     assert decode(columns, scores, rows, existence=0.4, existence_threshold=0.3)[2].exists
     scores[2, 3:] = 0.0
     assert not decode(columns, scores, rows, min_points=4)[2].exists
@@ -191,6 +192,8 @@ def test_jump_to_another_object_is_left_out() -> None:
     lane = decode(columns, scores, rows)[2]
     assert len(lane.points) == 50
     np.testing.assert_allclose(lane.points[::-1, 0], (STRAIGHT[6:] + 0.5) * 5 - 0.5, atol=0.5)
+    assert decode(columns, scores, rows, min_points=50)[2].exists
+    assert not decode(columns, scores, rows, min_points=51)[2].exists
 
 
 def test_rows_outside_the_crop_give_no_points() -> None:

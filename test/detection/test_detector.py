@@ -17,7 +17,7 @@ from lane_sad_ros.detection import (
     LaneDetector,
     segmentation_to_image,
 )
-from lane_sad_ros.detection.preprocess import HostPreprocessor, Preprocessor
+from lane_sad_ros.detection.preprocess import HostPreprocessor, Normalise, Preprocessor
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import WeightsError, load
@@ -68,7 +68,7 @@ def known(tiny_layout: LaneLayout) -> LaneDetector:
 ROAD = {0: (0.1, 0.3), 1: (0.3, 0.4), 2: (0.7, 0.6)}
 
 
-@pytest.mark.parametrize("size", [(128, 96), (640, 480), (1000, 500), (90, 70)])
+@pytest.mark.parametrize("size", [(128, 96), (640, 480), (1000, 500), (1280, 720), (90, 70)])
 def test_lanes_come_back_where_they_were_drawn(known: LaneDetector, size: tuple[int, int]) -> None:
     lanes = known.detect([Frame(road(size, ROAD))])[0].lanes
     assert lanes.image_size == size
@@ -140,6 +140,16 @@ def test_the_host_resizes_as_other_devices_do(tiny_layout: LaneLayout) -> None:
         assert difference.abs().max() <= 1
 
 
+def test_colours_are_normalised_by_the_layouts_mean_and_scatter(tiny_layout: LaneLayout) -> None:
+    mean, std = (0.1, 0.2, 0.3), (0.2, 0.4, 0.5)
+    normalise = Normalise(dataclasses.replace(tiny_layout, mean=mean, std=std))
+    pixels = torch.tensor([[0, 51, 255]] * 3, dtype=torch.uint8)[:, None]  # RGB, 1×3 each
+    expected = [
+        [(share - m) / s for share in (0.0, 0.2, 1.0)] for m, s in zip(mean, std, strict=True)
+    ]
+    torch.testing.assert_close(normalise(pixels)[:, 0], torch.tensor(expected))
+
+
 @pytest.mark.parametrize("arch", ["enet_sad", "resnet18"])
 def test_batch_equals_single(make_weights: Callable[..., Path], arch: str) -> None:
     detector = LaneDetector.from_weights(make_weights(arch=arch), device="cpu")
@@ -190,6 +200,23 @@ def test_thresholds_change_at_run_time(known: LaneDetector) -> None:
     assert len(known.detect([frame])[0].lanes.present) == 3
     with pytest.raises(ValueError, match="point_threshold must be"):
         known.set_thresholds(point=1.5)
+
+
+class DoubtfulNetwork(PaintNetwork):
+    """One that takes each painted lane to exist with a probability of 0.38."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        segmentation, existence = super().forward(images)
+        assert existence is not None
+        return segmentation, 0.1 * existence - 1
+
+
+def test_doubtful_lanes_are_found_below_a_lower_threshold(tiny_layout: LaneLayout) -> None:
+    detector = LaneDetector(DoubtfulNetwork(tiny_layout), tiny_layout, device="cpu")
+    frame = Frame(road((128, 96), ROAD))
+    assert not detector.detect([frame])[0].lanes.present
+    detector.set_thresholds(existence=0.3)
+    assert [lane.slot for lane in detector.detect([frame])[0].lanes.present] == list(ROAD)
 
 
 def test_segmentation_lies_on_the_image(known: LaneDetector) -> None:

@@ -222,6 +222,14 @@ def test_a_folder_whose_metadata_is_broken_is_one_line(tmp_path):
         bags.ImageTopic(folder)
 
 
+def test_existence_is_told_in_the_order_of_the_slots():
+    none = np.zeros((0, 3), np.float32)
+    lanes = tuple(Lane(slot, slot == 2, 0.125 * slot, none) for slot in range(4))
+    told = MESSAGES.lane_existence(Lanes((128, 96), lanes), MESSAGES.header(0, "front"))
+    assert list(told.exists) == [False, False, True, False]
+    assert list(told.probability) == [0.0, 0.125, 0.25, 0.375]
+
+
 # rosidl imports its parser, which imports a deprecated module of the standard library.
 @pytest.mark.filterwarnings("ignore:module 'sre:DeprecationWarning")
 def test_lane_messages_are_those_that_the_node_publishes():

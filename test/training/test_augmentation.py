@@ -325,6 +325,13 @@ def test_without_changes_labels_are_the_lanes() -> None:
     assert exists.tolist() == [[0, 1, 1, 1, 0, 0]]
 
 
+def test_lanes_of_a_part_of_the_image_are_as_wide_as_asked() -> None:
+    part = dataclasses.replace(LAYOUT, crop=(80, 40, 240, 180))  # a column for each pixel
+    lane = np.array([[150, 179], [150, 40]], np.float32)
+    _, classes, _ = changed(LabelledImage(np.zeros((180, 320, 3), np.uint8), (lane,)), layout=part)
+    assert ((classes[0] > 0).sum(axis=1)[1:-1] == WIDTH).all()
+
+
 def class_map(sample: LabelledImage, slots: tuple[int, ...] = (1, 2, 3)) -> NDArray[np.uint8]:
     """The paint of `painted` as classes."""
     classes = np.zeros(sample.image.shape[:2], np.uint8)

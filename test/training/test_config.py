@@ -1,5 +1,6 @@
 """Training configurations: YAML, inheritance, overrides, and the rows of the paper's tables."""
 
+import dataclasses
 import itertools
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 import training.config
 from training.config import Config, plain, read_config
+from training.supervision import DeepSupervision
 
 CONFIGS = Path(training.config.__file__).parent / "configs"
 
@@ -115,11 +117,35 @@ def test_there_is_a_configuration_for_each_row_of_the_papers_tables() -> None:
         config = read_config(CONFIGS / f"{dataset}_{network}{sad}.yaml")
         assert (config.layout, config.arch) == (dataset, arch)
         assert (config.distillation.weight, config.distillation.start) == (0.1 if sad else 0, 40000)
+        assert (config.distillation.mapping, config.distillation.power) == ("sum", 2.0)
         assert config.resolved_distillation().paths == training.config.paper_paths(arch)
+        assert config.deep_supervision.weight == 0
+        assert config.existence is (dataset != "bdd100k")
         objective = config.objective
         assert (objective.background, objective.iou) == (0.4, 0.1)
         assert objective.existence == (0.0 if dataset == "bdd100k" else 0.1)
         assert (config.steps, config.batch, config.optimizer.kind) == (60000, 12, "sgd")
+        splits = [[(s.kind, s.split) for s in given] for given in (config.data, config.validation)]
+        assert splits == [[(dataset, "train")], [(dataset, "val")]]
+
+
+def test_deep_supervision_comes_instead_of_distillation() -> None:
+    deep, control = (read_config(CONFIGS / f"tusimple_{n}.yaml") for n in ("enet_deep", "enet"))
+    assert deep == dataclasses.replace(control, deep_supervision=DeepSupervision(weight=0.1))
+
+
+def test_the_paper_distils_from_the_second_block_on() -> None:
+    assert training.config.paper_paths("enet_sad") == (
+        ("encoder2", "encoder3"),
+        ("encoder3", "encoder4"),
+    )
+    assert training.config.paper_paths("resnet18") == (("layer2", "layer3"), ("layer3", "layer4"))
+
+
+@pytest.mark.parametrize("name", ["base/paper", "ablation", "ablation_cpu", "ablation_full"])
+def test_distillation_begins_with_the_last_third(name: str) -> None:
+    config = read_config(CONFIGS / f"{name}.yaml")
+    assert config.distillation.start == pytest.approx(config.steps * 2 / 3, abs=1)
 
 
 def test_the_documented_deviations_are_those_of_the_files() -> None:

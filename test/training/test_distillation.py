@@ -82,21 +82,22 @@ def softmax_of_entropy(values: np.ndarray, entropy: float) -> np.ndarray:
     return result
 
 
-def test_whole_loss_is_the_papers() -> None:
-    network = Tower().double()
+@pytest.mark.parametrize(("mapping", "power"), MAPPINGS)
+def test_whole_loss_is_the_papers(mapping: str, power: float) -> None:
+    paths = (("low", "high"), ("high", "low"))
     distillation = SelfAttentionDistillation(
-        network, Distillation(paths=(("low", "high"), ("high", "low")), power=2.0, entropy=0.7)
+        Tower().double(), Distillation(paths, mapping=mapping, power=power, entropy=0.7)
     )
     seen = {"low": features(2, 8, 6, 8), "high": features(2, 6, 3, 4, seed=1)}
     expected = 0.0
     for lower, higher in (("low", "high"), ("high", "low")):
         for b in range(2):
-            squares = [(seen[name][b] ** 2).sum(0).numpy() for name in (lower, higher)]
-            height, width = squares[1].shape
+            powers = [seen[name][b].abs().numpy() ** power for name in (lower, higher)]
+            low, high = (each.sum(0) if mapping == "sum" else each.max(0) for each in powers)
             resized = torch.nn.functional.interpolate(
-                torch.from_numpy(squares[0])[None, None], (height, width), mode="bilinear"
+                torch.from_numpy(low)[None, None], high.shape, mode="bilinear"
             )[0, 0].numpy()
-            maps = [softmax_of_entropy(m, 0.7) for m in (resized, squares[1])]
+            maps = [softmax_of_entropy(m, 0.7) for m in (resized, high)]
             expected += ((maps[0] - maps[1]) ** 2).sum() / 2
     assert distillation.loss(seen).item() == pytest.approx(expected, rel=1e-9)
 
@@ -278,6 +279,18 @@ def test_measuring_changes_nothing() -> None:
     assert network.training
     assert not distillation.active
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_share_that_is_measured_is_that_of_the_weighted_loss() -> None:
+    images = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    network, shares = Tower(), []
+    for weight in (0.1, 0.3):
+        watched = SelfAttentionDistillation(network, Distillation(PATH.paths, weight=weight))
+        found = measure(watched, network, images, lambda logits: logits.square().mean())
+        shares.append(found["share/low"])
+        watched.remove()
+    assert shares[0] > 0
+    assert shares[1] == pytest.approx(3 * shares[0], rel=1e-4)
 
 
 def test_wrong_use_is_explained() -> None:

@@ -249,6 +249,25 @@ def test_best_weights_are_kept_beside_the_last(
     assert [metadata["figures"]["scenes"]["accuracy"] for metadata in told] == [0.6, 0.4]
 
 
+def test_the_average_is_what_is_measured_and_kept(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[dict[str, Tensor]] = []
+
+    def validate(network: nn.Module, *_arguments: object) -> dict[str, float]:
+        measured.append({name: part.clone() for name, part in network.state_dict().items()})
+        return {"accuracy": 0.5}
+
+    monkeypatch.setattr(training.fit, "validate", validate)
+    fit(dataclasses.replace(config, average=0.5), tmp_path)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    name = "classify.weight"
+    average = state["average"][f"module.{name}"]
+    assert not torch.equal(average, state["network"][name])
+    assert torch.equal(weights(tmp_path)[name], average)
+    assert torch.equal(measured[-1][name], average)
+
+
 def test_merit_is_the_mean_of_each_sets_main_figure() -> None:
     figures = {
         "tusimple": {"accuracy": 0.9, "fp": 0.5},
@@ -400,6 +419,30 @@ def test_leg_travels_in_small_files(
     with pytest.raises(ValueError, match=r"last.pt.01: damaged; copy the leg again"):
         import_leg(leg, tmp_path / "fourth")
     assert not (tmp_path / "fourth").exists()
+
+
+def test_commands_stop_when_the_time_is_up_and_go_on(
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an hour, nothing is left to a process that took so long to begin."""
+    began = 3590.0
+    for name in ("fit", "leg"):
+        monkeypatch.setattr(f"training.cli.{name}.process_seconds", lambda: began)
+    path, leg = write_config(config, tmp_path / "c.yaml"), tmp_path / "leg"
+    first, second = leg / "run", tmp_path / "elsewhere"
+    fit(config, first, until=2)
+    for words in (["fit", str(path), "--output", str(first)], ["leg", str(path), str(leg)]):
+        capsys.readouterr()
+        assert main([*words, "--for", "1h"]) == 0
+        assert "step 2 of 4: to be continued" in capsys.readouterr().out
+    began = 600.0
+    assert main(["leg", str(path), str(leg), "--run", str(second), "--for", "1h"]) == 0
+    assert f"{second / 'last.pt'}: going on from step 2" in capsys.readouterr().out
+    assert read_metadata(second / "weights.safetensors")["training"]["steps"] == 4
+    assert (leg / "curves.png").exists()
 
 
 def test_what_a_process_took_to_begin_is_part_of_the_leg() -> None:

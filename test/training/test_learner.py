@@ -155,9 +155,11 @@ def test_the_average_follows_the_network() -> None:
     one.learn(batch(), 0)
     first = state(one.network)
     one.learn(batch(), 1)
-    name = "classify.weight"
-    expected = (first[name] + one.network.state_dict()[name]) / 2
-    torch.testing.assert_close(one.average.module.state_dict()[name], expected)
+    second, average = state(one.network), state(one.average.module)
+    norm = next(name for name in first if name.endswith("running_mean"))
+    for name in ("classify.weight", norm):
+        assert not torch.equal(first[name], second[name])
+        torch.testing.assert_close(average[name], (first[name] + second[name]) / 2)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,31 @@ def test_sets_are_drawn_by_their_shares() -> None:
     assert np.mean(bright) == pytest.approx(0.75, abs=0.06)
 
 
+class Shades(Grey):
+    """Images as bright as their number says, of which two are drawn, one three times as often."""
+
+    weights = np.array([0.0, 1.0, 0.0, 0.0, 3.0])
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        return Grey(50 * index)[index]
+
+
+def test_images_of_a_set_are_drawn_by_their_weights() -> None:
+    config = dataclasses.replace(CONFIG, data=CONFIG.data[:1])
+    drawn = Samples(config, config.lane_layout(), [Shades(0)])
+    numbers = [round(float(drawn[index].image.float().mean()) / 50) for index in range(400)]
+    assert set(numbers) == {1, 4}
+    assert np.mean(np.equal(numbers, 4)) == pytest.approx(0.75, abs=0.06)
+
+
+def test_samples_without_pixels_name_the_kept_image_that_was_drawn() -> None:
+    """Of several sets, which are kept one after the other."""
+    whole, numbered = samples(), samples()
+    kept = numbered.keep(torch.device("cpu"))
+    for index in range(20):
+        assert torch.equal(kept.images[numbered[index].number], whole[index].image)
+
+
 def test_samples_are_augmented_as_the_configuration_says() -> None:
     config = dataclasses.replace(CONFIG, augmentation=Augmentation())
     drawn = samples(config)
@@ -195,6 +222,15 @@ def test_samples_are_augmented_as_the_configuration_says() -> None:
     assert all(not torch.equal(view, views[0]) for view in views[1:])
     still = prepare(Grey(40)[0], config.lane_layout(), NONE, np.random.default_rng(0)).view
     assert all(torch.equal(samples()[index].view, still) for index in range(6))
+
+
+def test_another_seed_draws_other_samples() -> None:
+    config = dataclasses.replace(CONFIG, augmentation=Augmentation())
+    first, again, other = (
+        samples(dataclasses.replace(config, seed=seed))[0].view for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 # --- the start

@@ -110,6 +110,15 @@ def test_task_is_weighted_like_the_paper() -> None:
     assert float(terms["task"]) == pytest.approx(float(expected + 0.1 * flags), rel=1e-5)
 
 
+def test_other_weights_are_taken() -> None:
+    logits, target = batch(2, 3)
+    flags, exists = torch.tensor([[2.0, -1.0]] * 2), torch.tensor([[1.0, 0.0]] * 2)
+    terms = Objective(background=0.7, iou=0.3, existence=0.5)(logits, flags, target, exists)
+    expected = cross_entropy(logits.float(), target, 0.7) + 0.3 * soft_iou_loss(logits, target)
+    expected = expected + 0.5 * terms["existence"]
+    assert float(terms["task"]) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_batch_in_pieces_has_the_same_loss() -> None:
     logits, target = batch(4, 4)
     target[0] = 0  # an image without lanes

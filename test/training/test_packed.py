@@ -99,6 +99,13 @@ def test_broken_packs_are_named(tmp_path: Path) -> None:
     Packed(folder)
     with pytest.raises(ValueError, match=r"images-0001\.bin: its bytes are not those"):
         verify(folder)
+    (folder / "images-0001.bin").write_bytes(data)
+    labels = (folder / "labels-0000.npz").read_bytes()
+    (folder / "labels-0000.npz").write_bytes(labels + b"x")
+    with pytest.raises(ValueError, match=r"labels-0000\.npz: its bytes are not those"):
+        verify(folder)
+    (folder / "labels-0000.npz").write_bytes(labels)
+    verify(folder)
     (folder / "images-0001.bin").write_bytes(data[:-1])
     with pytest.raises(ValueError, match=r"images-0001\.bin: not whole"):
         Packed(folder)

@@ -645,6 +645,8 @@ def test_work_that_hangs_is_an_error(start_node, client, stall):
     assert "respawn:=true" in status.message
     camera = client.wait_for_status(lambda s: s.level == "ERROR", "unanswered frames")
     assert "the detector is busy with detection" in camera.message
+    assert client.set("stale_after", 1000.0).successful
+    client.wait_for_status(lambda s: s.level == "OK", "patience", ": detector")
 
 
 def test_a_node_whose_work_hangs_can_be_deactivated_and_made_anew(
