@@ -169,15 +169,20 @@ def test_a_lane_that_is_not_seen_moves_like_the_others() -> None:
     assert np.abs(found[:, 0] - expected).max() < 0.65 * np.abs(still - expected).max()
 
 
+@pytest.mark.parametrize(
+    ("settings", "coast"), [(TrackerSettings(), 0.4), (TrackerSettings(coast=0.2), 0.2)]
+)
 @pytest.mark.parametrize("rate", [10.0, 40.0])
-def test_a_lane_is_not_continued_for_longer_than_it_may_be(rate: float) -> None:
+def test_a_lane_is_not_continued_for_longer_than_it_may_be(
+    rate: float, settings: TrackerSettings, coast: float
+) -> None:
     missing = gone(ego(0.5), 3, 0.5)  # the network does not know
     frames = [ego(0.5)] * 10 + [missing] * round(rate)
-    tracked = run(frames, LaneTracker(TrackerSettings(coast=0.4)), step=round(1e9 / rate))
+    tracked = run(frames, LaneTracker(settings), step=round(1e9 / rate))
     after = (np.arange(len(frames)) - 9) / rate
     exists = np.array([lanes[3].exists for lanes in tracked])
-    assert exists[after < 0.39].all()
-    assert not exists[after > 0.41].any()
+    assert exists[after < coast - 0.01].all()
+    assert not exists[after > coast + 0.01].any()
     assert not len(tracked[-1][3].points)
 
 

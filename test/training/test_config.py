@@ -140,6 +140,7 @@ def test_the_paper_distils_from_the_second_block_on() -> None:
         ("encoder3", "encoder4"),
     )
     assert training.config.paper_paths("resnet18") == (("layer2", "layer3"), ("layer3", "layer4"))
+    assert Config().supervised_layers() == ("encoder2", "encoder3")
 
 
 @pytest.mark.parametrize("name", ["base/paper", "ablation", "ablation_cpu", "ablation_full"])

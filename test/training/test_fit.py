@@ -84,13 +84,18 @@ def write_config(config: Config, path: Path, **changes: object) -> Path:
 # --- a run
 
 
-def test_run_leaves_weights_that_load(config: Config, tmp_path: Path) -> None:
+def test_run_leaves_weights_that_load(config: Config, scenes: Path, tmp_path: Path) -> None:
+    data = (Source(scenes, share=2.0, licence="CC BY 4.0"),)
+    config = dataclasses.replace(config, data=data)
     results = fit(config, tmp_path)
     network, layout, metadata = load(tmp_path / "weights.safetensors")
     assert (network.input_size, layout.crop) == ((64, 32), (0, 160, 1280, 720))
     assert not any(module._forward_hooks for module in network.modules())
     assert metadata["training"]["steps"] == 4
     assert metadata["training"]["distillation"]["weight"] == 0.1
+    (source,) = metadata["training"]["data"]
+    assert (source["labels"], source["images"]) == (scenes.name, 4)
+    assert (source["share"], source["licence"]) == (2.0, "CC BY 4.0")
     assert metadata["figures"] == results == json.loads((tmp_path / "figures.json").read_text())
     assert 0 <= results["scenes"]["accuracy"] <= 1
     assert read_config(tmp_path / "config.yaml") == config
@@ -123,6 +128,10 @@ def test_history_tells_when_distillation_began(config: Config, tmp_path: Path) -
     losses = [entry for entry in read_history(tmp_path) if "loss/total" in entry]
     assert [entry["step"] for entry in losses] == list(range(1, 13))
     assert [("loss/distillation" in entry) for entry in losses] == [False] * 2 + [True] * 10
+    rates = [entry["learning_rate"] for entry in losses]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(config.optimizer.learning_rate, rel=0.1)
+    assert rates[-1] < 0.1 * rates[0]
     (measured,) = [entry for entry in losses if "distillation/share/encoder2" in entry]
     assert measured["step"] == 10
     assert measured["distillation/entropy/encoder4"] == pytest.approx(0.8, abs=1e-3)

@@ -246,6 +246,17 @@ def test_initial_weights_are_the_start(tmp_path: Path) -> None:
         assert torch.equal(part, network.state_dict()[name]), name
 
 
+def test_the_network_is_what_the_configuration_says() -> None:
+    layout, images = CONFIG.lane_layout(), torch.zeros(1, 3, 32, 64)
+    own = make_network(CONFIG, layout).eval()
+    blind = make_network(dataclasses.replace(CONFIG, existence=False), layout).eval()
+    shared = make_network(dataclasses.replace(CONFIG, shared_encoder=True), layout)
+    assert own(images)[1] is not None
+    assert blind(images)[1] is None
+    sizes = [sum(part.numel() for part in one.parameters()) for one in (shared, own)]
+    assert sizes[0] < sizes[1]
+
+
 def test_a_backbone_is_the_start_of_a_resnet(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, arch="resnet18")
     torch.manual_seed(77)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from harness import TINY, bgr_image, scene, wait_until
 from lane_sad_ros.msg import LaneArray, LaneExistence
 from rclpy.context import Context
+from rclpy.event_handler import QoSSubscriptionEventType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -155,6 +157,22 @@ def test_compressed_images_follow_the_remapping_of_the_raw_topic(start_node, cli
     assert status.level == "WARN"
     assert "lacks its end" in status.message
     assert client.ask(camera, whole, topic).image_width == 128
+
+
+def test_compressed_images_of_more_pixels_than_allowed_are_refused(start_node, client):
+    start_node(image_transport="compressed", max_pixels=8000)
+    topic = client.lanes()
+    camera = client.publisher(CompressedImage, "/image/compressed", RELIABLE)
+    large, small = (
+        CompressedImage(
+            format="png", data=array.array("B", cv2.imencode(".png", made)[1].tobytes())
+        )
+        for made in (scene(), scene(100, 80))
+    )
+    camera.publish(large)
+    status = client.wait_for_status(lambda s: s.count("bad: too_large") == 1, "the large image")
+    assert "an image of 128x64 pixels; at most 0.008 million" in status.message
+    assert client.ask(camera, small, topic).image_width == 100
 
 
 def test_the_compressed_topic_can_be_remapped_itself(start_node, client):
@@ -440,6 +458,18 @@ def test_queues_are_as_long_as_the_parameters_say(start_node, client):
     assert image.qos_profile.depth == 23
 
 
+def test_frames_that_the_middleware_lost_are_counted(start_node, client):
+    node = start_node()
+    client.wait_for_state("active")
+    (image,) = [s for s in node.subscriptions if s.topic_name == "/image"]
+    lost = QoSSubscriptionEventType.RCL_SUBSCRIPTION_MESSAGE_LOST
+    (event,) = [handler for handler in image.event_handlers if handler.event_type == lost]
+    event.callback(SimpleNamespace(total_count=3, total_count_change=3))
+    status = client.wait_for_status(lambda s: s.count("lost on the way") == 3, "lost frames")
+    assert status.level == "WARN"
+    assert "3 frame(s) lost on the way lately" in status.message
+
+
 def test_services_answer_while_frames_are_processed(start_node, client):
     start_node()
     client.lanes()
@@ -498,6 +528,8 @@ def test_pictures(start_node, client, tiny_weights):
     assert (compressed.header, compressed.format) == (rgb.header, "bgr8; jpeg compressed bgr8")
     decoded = cv2.imdecode(np.frombuffer(compressed.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(decoded.astype(int) - picture).mean() < 10
+    best = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+    assert bytes(compressed.data) == best.tobytes()
 
     ids = client.answer(segmentation, stamp)
     assert (ids.header, ids.encoding, ids.width, ids.height) == (rgb.header, "mono8", 128, 64)

@@ -219,6 +219,22 @@ def test_a_latched_calibration_takes_the_place_of_a_known_one(start_node, client
     )
 
 
+def test_what_was_seen_before_it_was_deactivated_is_forgotten(start_node, client, detector, drive):
+    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.create_publisher(CameraInfo, "/camera_info", latched).publish(camera_info())
+    start_node(**MOUNTED)
+    listen(client, lanes=LaneArray, ego_lane=EgoLane)
+    until_on_ground(drive)
+    detector.see((5.2, 1.6, None, -5.6))
+    ego = drive("ego_lane")["ego_lane"]
+    assert ego.valid and not ego.right_seen  # by the width that was seen before
+    assert client.change_state("deactivate")
+    assert client.change_state("activate")
+    camera = client.publisher(Image, "/image")
+    ego = client.ask(camera, picture(), "/lane_detector/ego_lane")
+    assert ego.left_seen and not ego.valid
+
+
 def test_the_marker_of_a_lane_that_goes_is_deleted(start_node, client, detector, drive):
     start_node(tracking=False, marker_lifetime=1.25, **MOUNTED)
     listen(client, lanes=LaneArray, markers=MarkerArray)
@@ -433,13 +449,14 @@ def test_what_nobody_listens_to_is_not_computed(start_node, client, detector, dr
 def test_lanes_are_followed_over_time_unless_told_not_to(start_node, client, detector, drive):
     start_node()
     listen(client, lanes=LaneArray)
-    stamps = ((2000, 50_000_000 * tick) for tick in range(20))
-    for _ in range(10):
-        drive("lanes", stamp=next(stamps))
-    detector.see((5.2, 1.6, None, -5.6))
-    assert drive("lanes", stamp=next(stamps))["lanes"].lanes[3].exists
-    assert client.set("tracking", False).successful
-    assert not drive("lanes", stamp=next(stamps))["lanes"].lanes[3].exists
+    stamps = ((2000, 40_000_000 * tick) for tick in range(22))
+    for tracking in (True, False):
+        assert client.set("tracking", tracking).successful
+        detector.see(LINES)
+        for _ in range(10):
+            drive("lanes", stamp=next(stamps))
+        detector.see((5.2, 1.6, None, -5.6))
+        assert drive("lanes", stamp=next(stamps))["lanes"].lanes[3].exists is tracking
 
 
 def test_parameters_cannot_mount_several_cameras(start_node, client):
