@@ -18,7 +18,7 @@ from lane_sad_ros.ros.rig import Failed, Pixels, Rig, until
 _PAUSE = 0.05  # seconds between rounds
 _EACH = 25  # rounds, after which a good image is answered
 _MOST = 0.9  # of the messages, which the middleware brings even under load
-_WARM = 50  # rounds before memory is looked at
+_WARM = 200  # rounds before memory is looked at: large images come by chance
 _GROWTH = 100.0  # MiB that may come after that
 
 
