@@ -53,6 +53,11 @@ class Straight(Drive):
         return np.zeros_like(arc)
 
 
+def model_of(camera: SceneCamera) -> CameraModel:
+    """What a rendered camera does to directions."""
+    return CameraModel(camera.width, camera.height, camera.k, "plumb_bob", camera.distortion)
+
+
 def main() -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -80,8 +85,7 @@ def _errors(detector: LaneDetector, camera: SceneCamera, seed: int) -> list[floa
     drive = Straight(seed, camera)
     times = tqdm(np.arange(0, DURATION, 0.25), leave=False)
     frames = [detector(drive.frame(float(t)).image) for t in times]
-    model = CameraModel(camera.width, camera.height, camera.k, "plumb_bob", camera.distortion)
-    found = calibrate(frames, model, LANE_WIDTH)
+    found = calibrate(frames, model_of(camera), LANE_WIDTH)
     angles = ((found.pitch, camera.pitch), (found.yaw, camera.yaw), (found.roll, camera.roll))
     return [
         *(math.degrees(is_ - true) for is_, true in angles),

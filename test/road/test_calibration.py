@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import training.scenes.drive
-from benchmark.mounting import CAMERAS, LANE_WIDTH, Straight
+from benchmark.mounting import CAMERAS, LANE_WIDTH, Straight, model_of
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
@@ -35,10 +35,6 @@ def without_pictures(monkeypatch):
         "render_along",
         lambda scene, path, camera, *_: truth_along(scene, path, camera),
     )
-
-
-def model_of(camera):
-    return CameraModel(camera.width, camera.height, camera.k, "plumb_bob", camera.distortion)
 
 
 def exact_lanes(rendering):

@@ -125,14 +125,13 @@ def _converted(network: torch.nn.Module | Path, input_size: tuple[int, int]) -> 
 
     if isinstance(network, Path):
         model = openvino.convert_model(network)
-        _use_cells(model)
-        return model
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the check of the images' size is not converted
-        example = torch.zeros(1, 3, *input_size[::-1])
-        traced = torch.jit.trace(_Tensors(network).eval(), example, check_trace=False)
-        # A frozen one is converted four times as fast as the module.
-        model = openvino.convert_model(torch.jit.freeze(traced), example_input=example)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the check of the images' size is not converted
+            example = torch.zeros(1, 3, *input_size[::-1])
+            traced = torch.jit.trace(_Tensors(network).eval(), example, check_trace=False)
+            # A frozen one is converted four times as fast as the module.
+            model = openvino.convert_model(torch.jit.freeze(traced), example_input=example)
     _use_cells(model)
     return model
 
