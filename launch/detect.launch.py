@@ -163,9 +163,8 @@ def _detector(given: Given, environment: dict[str, str]) -> LifecycleNode:
         parameters["weights"] = existing("weights", given["weights"])
     if given["cameras"]:
         parameters["cameras"] = _names(given["cameras"]) or [""]
-    sim_time = given["use_sim_time"] or ("true" if given["bag"] else "")
-    if sim_time:
-        parameters["use_sim_time"] = sim_time == "true"
+    if given["use_sim_time"] or given["bag"]:
+        parameters["use_sim_time"] = _sim_time(given, params_file)
 
     cameras = _cameras(given, params_file)
     prefixes = [f"{name}/" for name in cameras] or [""]
@@ -242,7 +241,7 @@ def _rviz(given: Given, environment: dict[str, str]) -> Node:
         remappings=[(f"/lane_detector/{name}", f"{node}/{name}") for name in OUTPUTS]
         if node != "/lane_detector"
         else [],
-        parameters=[{"use_sim_time": True}] if given["bag"] else [],
+        parameters=[{"use_sim_time": _sim_time(given, params_file)}],
         additional_env=environment,
         output="log",
     )
@@ -258,6 +257,13 @@ def _cameras(given: Given, params_file: str) -> list[str]:
             f"{params_file}: cameras must be a list of names, such as [front, rear], not {names!r}"
         )
     return list(filter(None, names))
+
+
+def _sim_time(given: Given, params_file: str) -> bool:
+    """Whether the node will take its time from /clock."""
+    if given["use_sim_time"]:
+        return given["use_sim_time"] == "true"
+    return bool(given["bag"] or _in_file("use_sim_time", given, params_file))
 
 
 def _in_file(name: str, given: Given, params_file: str) -> Any:

@@ -7,7 +7,6 @@ empty are not handed on, so the nodes' parameters come from their files and nowh
 from __future__ import annotations
 
 import os
-import posixpath
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,8 @@ from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
+from lane_sad_ros.names import IMAGE_TYPES
+from lane_sad_ros.parameter_fields import read_section
 from lane_sad_ros.ros.launch_files import (
     DETECTOR,
     SHARE,
@@ -42,13 +43,16 @@ from lane_sad_ros.ros.launch_files import (
 PROGRAMS = Path(get_package_prefix("lane_sad_ros")) / "lib" / "lane_sad_ros"
 DETECT = SHARE / "launch" / "detect.launch.py"
 EVALUATOR_PARAMS = SHARE / "config" / "evaluator.yaml"
-IMAGE_TYPES = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
+TRANSPORTS = dict(zip(IMAGE_TYPES, ("raw", "compressed"), strict=True))
 NUMBERS = ("rate", "deadline")
 
 ARGUMENTS = [
     argument("bag", None, "Bag to play: rosbag1, a rosbag2 folder, .db3 or .mcap."),
     argument(
-        "image_topic", "", "Topic of the images in the bag. Empty: the only one there is."
+        "image_topic",
+        "",
+        "Topic of the images in the bag. Empty: as in evaluator_params_file, else the only one "
+        "there is.",
     ),
     argument(
         "camera_info",
@@ -57,11 +61,16 @@ ARGUMENTS = [
     ),
     argument(
         "truth",
-        "/truth/lanes",
+        "",
         "Topic of the true lanes in the bag (lane_sad_ros/LaneArray). none: time alone is "
-        "measured.",
+        "measured. Empty: as in evaluator_params_file (/truth/lanes).",
     ),
-    argument("report", "lane_evaluation", "Folder for report.html, report.json and lanes.jsonl."),
+    argument(
+        "report",
+        "",
+        "Folder for report.html, report.json and lanes.jsonl. Empty: as in evaluator_params_file "
+        "(lane_evaluation).",
+    ),
     argument(
         "pace",
         "",
@@ -104,8 +113,9 @@ def _start(given: Given) -> list[Any]:
     environment = {**transport(given), **interpreter(given)}
     bag = existing("bag", given["bag"])
     topics = _topics(bag, {**os.environ, **environment})
-    evaluator = _evaluator(given, bag)
-    detector = _detector(given, topics)
+    params_file = existing("evaluator_params_file", given["evaluator_params_file"])
+    evaluator = _evaluator(given, bag, params_file)
+    detector = _detector(given, read_section(params_file, "lane_evaluator", ""), topics)
 
     def ended(event: ProcessExited, context: LaunchContext) -> Any:
         # An exception is the only way to an exit code of ros2 launch that is not zero.
@@ -123,10 +133,18 @@ def _start(given: Given) -> list[Any]:
     ]
 
 
-def _detector(given: Given, topics: dict[str, str]) -> GroupAction:
-    """The detector as detect.launch.py starts it, listening to the bag's images."""
-    images = _images(given["image_topic"], topics)
-    transport = IMAGE_TYPES[topics[images]]
+def _detector(given: Given, file: dict[str, Any], topics: dict[str, str]) -> GroupAction:
+    """The detector as detect.launch.py starts it, listening to the bag's images.
+
+    file: the parameters of the evaluator that were not given here.
+    """
+    if file.get("camera"):
+        raise ValueError(
+            f"evaluator_params_file: camera is {file['camera']}, but the detector that is started "
+            "here has one camera, without a name; leave it empty"
+        )
+    images = _images(given["image_topic"] or file.get("image_topic", ""), topics)
+    transport = TRANSPORTS[topics[images]]
     ending = "/compressed" if transport == "compressed" else ""
     if not images.endswith(ending):
         raise ValueError(
@@ -136,44 +154,41 @@ def _detector(given: Given, topics: dict[str, str]) -> GroupAction:
     configurations = {
         "image": image,
         "image_transport": transport,
-        "camera_info": given["camera_info"]
-        or posixpath.join(posixpath.dirname(image), "camera_info"),
+        "camera_info": given["camera_info"] or "camera_info",
         "use_sim_time": "true",
         "cameras": "[]",  # one without a name, whatever params_file says
         "bag": "",  # played here, not there
     }
-    if given["pace"] != "real_time":
+    in_step = (given["pace"] or file.get("pace")) != "real_time"
+    if in_step and file.get("image_reliability") != "best_effort":
         configurations["image_reliability"] = "reliable"  # in step no image may get lost
     include = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(DETECT)))
     return GroupAction([include], launch_configurations=configurations)
 
 
-def _evaluator(given: Given, bag: str) -> Node:
-    parameters: dict[str, Any] = {
-        "bag": bag,
-        "image_topic": given["image_topic"],
-        # ros2 launch takes no empty arguments.
-        "truth_topic": "" if given["truth"] == "none" else given["truth"],
-        "report": str(Path(given["report"]).expanduser().absolute()),
-        # Without it the node would outlive a ros2 launch that was ended by SIGTERM or SIGKILL.
-        "exit_with_parent": True,
-    }
+def _evaluator(given: Given, bag: str, params_file: str) -> Node:
+    # Without the last one the node would outlive a ros2 launch ended by SIGTERM or SIGKILL.
+    parameters: dict[str, Any] = {"bag": bag, "exit_with_parent": True}
+    if given["truth"]:  # ros2 launch takes no empty arguments
+        parameters["truth_topic"] = "" if given["truth"] == "none" else given["truth"]
+    if given["report"]:
+        parameters["report"] = str(Path(given["report"]).expanduser().absolute())
     if given["namespace"]:
         parameters["detector"] = f"/{given['namespace'].strip('/')}/lane_detector"
-    parameters |= {name: given[name] for name in ("pace", "player") if given[name]}
+    parameters |= {name: given[name] for name in ("image_topic", "pace", "player") if given[name]}
     parameters |= {name: number(name, given[name]) for name in NUMBERS if given[name]}
     return Node(
         package="lane_sad_ros",
         executable="lane_evaluator",
         name="lane_evaluator",
-        parameters=[existing("evaluator_params_file", given["evaluator_params_file"]), parameters],
+        parameters=[params_file, parameters],
         output="screen",
     )
 
 
 def _images(wanted: str, topics: dict[str, str]) -> str:
     """The topic with the images."""
-    known = [name for name, kind in topics.items() if kind in IMAGE_TYPES]
+    known = [name for name, kind in topics.items() if kind in TRANSPORTS]
     chosen = [wanted] if wanted else known
     if len(chosen) != 1 or chosen[0] not in known:
         named = (

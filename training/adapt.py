@@ -192,6 +192,7 @@ def adapt(
     stretches "before" and "after", see `validation.validate`. Begun again it goes on where it was,
     with other labels, weights or steps anew.
     """
+    folder, weights = folder.resolve(), weights.resolve()  # the run's settings name them
     found = labels(folder)
     for name, records in (("train", found.train), ("held_out", found.held_out)):
         _write(folder / f"{name}.json", records)

@@ -34,7 +34,7 @@ from .datasets.labelled import LabelledImage
 from .lighting import SIZE, random_light, relit
 
 # The lanes that a sample has room for.
-_LANES = 16
+_LANES = 32
 
 # The slot of a lane that is given by its position after the change.
 _BY_POSITION = -2

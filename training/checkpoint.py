@@ -39,6 +39,11 @@ def save(folder: Path, state: dict[str, Any]) -> None:
             os.replace(last, folder / PREVIOUS)
 
 
+def step_of(content: bytes) -> int:
+    """The step of a checkpoint's file."""
+    return int(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["step"])
+
+
 def load(folder: Path) -> tuple[dict[str, Any], str] | None:
     """The newest whole checkpoint, on the CPU, and a line that says which; None if there is none.
 

@@ -108,6 +108,8 @@ class Optimizer:
             raise ValueError(f'the optimiser is "adamw" or "sgd", not {self.kind!r}')
         if self.decay not in ("cosine", "poly"):
             raise ValueError(f'the decay is "cosine" or "poly", not {self.decay!r}')
+        if not 0 <= self.warm_up < 1:
+            raise ValueError(f"warm_up is a share of the steps, below 1, not {self.warm_up:g}")
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class Config:
     seed: number that all random choices follow from. device: auto, cpu, cuda or cuda:N.
     precision: float32, bfloat16 or float16. compile: whether to compile the network.
     workers: processes that read images, for each training process. cache: MB of images
-    kept; or device: all of them in the device's memory, and all of a step is done there.
+    kept of each data set by each process that reads; or device: all of them in the device's memory,
+    and all of a step is done there.
     log_every: steps from one log line to the next. save_every: steps from one checkpoint to the
     next. validate_every: steps from one validation to the next.
     """

@@ -34,7 +34,7 @@ from .distributed import make_fabric
 from .history import History
 from .learner import Learner
 from .samples import Samples, batches
-from .validation import merit, validate
+from .validation import check_measurable, merit, validate
 
 _BEST = "best.safetensors"
 _WAY_OUT = (
@@ -93,6 +93,8 @@ class _Run:
         sets = [source.open(reading) for source in config.data]
         self.samples = Samples(config, self.layout, sets)
         self.validation = {source.name: source.open() for source in config.validation}
+        for dataset in self.validation.values():
+            check_measurable(dataset)
         kept = self.samples.keep(fabric.device) if cache == "device" else None
         self.learner = Learner(config, self.layout, fabric, kept)
         if fabric.is_global_zero:
@@ -103,6 +105,7 @@ class _Run:
         self.lines = 0
         self.figures: Figures = {}
         self.validated: int | None = None
+        self.put_off: int | None = None  # the step at which no time was left to validate
         self.best: float | None = None
         self._load()
 
@@ -116,7 +119,9 @@ class _Run:
     def _steps(self, until: int, history: History | None) -> Figures:
         """Train to a step; the first process has the history and does what is needed once."""
         config = self.config
-        if self.step >= until or (self.step and self.step % config.validate_every == 0):
+        due = self.step >= until or (self.step and self.step % config.validate_every == 0)
+        if due or self.step == self.put_off:
+            self.put_off = None
             self._validate(history)  # of a run that was killed before it had done so
         progress = tqdm(
             batches(self.samples, self.fabric, self.step, until),
@@ -170,11 +175,13 @@ class _Run:
 
     def _validate(self, history: History | None) -> Figures:
         """Figures of the averaged network, by the first process; its weights are written."""
-        if history is not None and self.validated != self.step:
+        if history is not None and self.step not in (self.validated, self.put_off):
             self._save(history)  # first, as a validation may take long
             try:
                 self._keep(self._measure(), history)
             except TimeUp:
+                self.put_off = self.step
+                self._save(history)
                 tqdm.write(
                     f"step {self.step}: no time left to validate; the next leg begins with it"
                 )
@@ -254,7 +261,7 @@ class _Run:
 
     def _progress(self) -> dict[str, Any]:
         """How far the run is, for its checkpoint."""
-        names = ("step", "seconds", "figures", "validated", "best")
+        names = ("step", "seconds", "figures", "validated", "put_off", "best")
         return {name: getattr(self, name) for name in names}
 
     def _load(self) -> None:

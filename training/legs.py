@@ -57,6 +57,19 @@ def import_leg(folder: Path, run: Path) -> None:
     """
     if (run / checkpoint.LAST).exists():
         raise ValueError(f"{run}: holds a run; name another folder to go on with {folder}")
+    _write(_whole(folder), run)
+
+
+def import_newer(folder: Path, run: Path) -> None:
+    """As `import_leg`, but a run may be there: it is replaced where the leg is further."""
+    whole = _whole(folder)
+    here = checkpoint.load(run)
+    if here is None or here[0]["step"] < checkpoint.step_of(whole[checkpoint.LAST]):
+        _write(whole, run)
+
+
+def _whole(folder: Path) -> dict[str, bytes]:
+    """The files of an exported leg by name."""
     whole: dict[str, bytes] = {}
     for name, parts in _manifest(folder).items():
         pieces = []
@@ -66,6 +79,10 @@ def import_leg(folder: Path, run: Path) -> None:
                 raise ValueError(f"{folder / part}: damaged; copy the leg again")
             pieces.append(piece)
         whole[name] = b"".join(pieces)
+    return whole
+
+
+def _write(whole: dict[str, bytes], run: Path) -> None:
     for name in _FILES:
         if name in whole:
             with replacing(run / name) as partial:

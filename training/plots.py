@@ -234,16 +234,22 @@ def rendered_images() -> Iterator[Image]:
 # --- curves
 
 
-def plot_starts(histories: Mapping[str, Sequence[History]], path: Path) -> None:
+def plot_starts(histories: Mapping[str, Sequence[History]], path: Path) -> bool:
     """Learning curves of groups of runs by name, the mean over each group's, as an image file.
 
     Shown are what the runs logged of the task loss and the distillation loss in training, smoothed,
-    and of the accuracy on each validation set; below, the differences to the first group.
+    and of the accuracy or F1 on each validation set; below, the differences to the first group.
+    Returns whether they logged any of it; without, there is no file.
     """
     logged = {key for runs in histories.values() for run in runs for entry in run for key in entry}
     losses = {"loss/task": "task loss", "loss/distillation": "distillation loss"}
     shown = {key: title for key, title in losses.items() if key in logged}
-    shown |= {k: f"accuracy, {k[:-9]}" for k in sorted(logged) if k.endswith("/accuracy")}
+    for key in sorted(logged):
+        name, _, what = key.rpartition("/")
+        if what in ("accuracy", "f1"):
+            shown[key] = f"{what.replace('f1', 'F1')}, {name}"
+    if not shown:
+        return False
     rows = 1 if len(histories) == 1 else 2
     figure = Figure(
         (3.6 * len(shown), 2.6 * rows), dpi=110, layout="constrained", facecolor="white"
@@ -273,6 +279,7 @@ def plot_starts(histories: Mapping[str, Sequence[History]], path: Path) -> None:
         axes.grid(alpha=0.3)
     panels[0, 0].legend(fontsize=9)
     _save(figure, path)
+    return True
 
 
 def _mean_curve(runs: Sequence[History], key: str) -> dict[int, float]:

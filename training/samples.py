@@ -44,7 +44,8 @@ class Samples(Dataset["Prepared | Exception"]):
         shares = np.array([source.share for source in config.data])
         self.shares = shares / shares.sum()
         self._starts = np.concatenate([[0], np.cumsum([len(dataset) for dataset in sets])])
-        self._outlines: list[Outline] = []
+        # Of the images that are kept; of one that cannot be used, why.
+        self._outlines: list[Outline | str] = []
         self._told: set[str] = set()
 
     def keep(self, device: torch.device) -> Kept:
@@ -62,13 +63,19 @@ class Samples(Dataset["Prepared | Exception"]):
                 f"cache: device needs {4e-9 * math.prod(shape):.1f} GB on {device}; give a number "
                 "of MB for the host's memory instead"
             ) from error
-        samples = (dataset[index] for dataset in self.sets for index in range(len(dataset)))
-        for number, sample in enumerate(samples):
-            image, mapped = source_pixels(sample, self.layout, self.config.augmentation)
+        has_maps = False
+        places = ((dataset, index) for dataset in self.sets for index in range(len(dataset)))
+        for number, (dataset, index) in enumerate(places):
+            try:
+                sample = dataset[index]
+                image, mapped = source_pixels(sample, self.layout, self.config.augmentation)
+            except (OSError, ValueError) as error:
+                self._outlines.append(str(error))
+                continue
             images[number] = torch.from_numpy(image)
             classes[number] = torch.from_numpy(mapped)
             self._outlines.append(outline(sample))
-        has_maps = any(sample.mapped for sample in self._outlines)
+            has_maps |= sample.classes is not None
         return Kept(images, classes if has_maps else None)
 
     def __getitem__(self, index: int) -> Prepared | Exception:
@@ -95,7 +102,10 @@ class Samples(Dataset["Prepared | Exception"]):
         ranges = self.config.augmentation
         if self._outlines:
             number = int(self._starts[chosen]) + within
-            return draw(self._outlines[number], self.layout, ranges, rng, number)
+            kept = self._outlines[number]
+            if isinstance(kept, str):
+                raise ValueError(kept)
+            return draw(kept, self.layout, ranges, rng, number)
         return prepare(self.sets[chosen][within], self.layout, ranges, rng)
 
 

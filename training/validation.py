@@ -32,6 +32,17 @@ from .datasets.tusimple import TuSimple
 _BATCH = 8
 
 
+def check_measurable(dataset: LabelledDataset) -> None:
+    """Raises ValueError for a data set that has no official metric, or not what it needs."""
+    if not isinstance(dataset, (TuSimple, CULane, BDD100K, PolylineImages, Negatives)):
+        raise ValueError(f"{dataset.description}: there is no official metric for such a set")
+    if isinstance(dataset, CULane) and all(item.lines is None for item in dataset.items):
+        raise ValueError(
+            f"{dataset.root}: none of the {len(dataset)} images has a .lines.txt beside it, which "
+            "the official metric needs; masks are for training"
+        )
+
+
 def validate(
     network: nn.Module,
     layout: LaneLayout,
@@ -50,6 +61,7 @@ def validate(
     - BDD100K: "accuracy", "iou" of lane pixels;
     - negatives: "false_images", the share of images with a lane, and "false_lanes" per image.
     """
+    check_measurable(dataset)
     network = copy.deepcopy(network)
     if check is not None:
         network.register_forward_pre_hook(lambda _network, _inputs: check())
@@ -62,10 +74,9 @@ def validate(
         found = _bdd100k(detector, dataset)
     elif isinstance(dataset, PolylineImages):
         found = _polylines(detector, dataset)
-    elif isinstance(dataset, Negatives):
-        found = _negatives(detector, dataset)
     else:
-        raise TypeError(f"no official metric for {type(dataset).__name__}")
+        assert isinstance(dataset, Negatives)
+        found = _negatives(detector, dataset)
     return found | {"images": len(dataset)}
 
 
@@ -94,11 +105,6 @@ def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
 
 
 def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
-    if all(item.lines is None for item in dataset.items):
-        raise ValueError(
-            f"{dataset.root}: none of the {len(dataset)} images has a .lines.txt beside it, which "
-            "the official metric needs; masks are for training"
-        )
     counts = culane.Counts(0, 0, 0)
     images = [dataset.root / item.image for item in dataset.items]
     for item, detection in zip(dataset.items, detections(detector, images), strict=True):

@@ -72,7 +72,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--seconds", type=positive, default=20.0, help="of --live (default: %(default)g)"
     )
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, parser=parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -111,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _run_live(options: argparse.Namespace) -> int:
     """Measures the node with one engine after the other."""
+    if options.plot or options.input or options.batch:
+        options.parser.error("--live goes with neither --plot, --input nor --batch")
     if importlib.util.find_spec("rclpy") is None:
         raise CommandError("--live starts the node, which needs ROS 2 (rclpy); source its setup")
     figures = {name: _live(options, name) for name in options.engine or [AUTO]}

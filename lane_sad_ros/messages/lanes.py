@@ -1,8 +1,8 @@
 """Lanes, the road and pictures as ROS messages, the same for a node and for a bag without ROS.
 
 The message classes of rclpy and those of the bag library have equal names and fields and differ in
-how empty messages and arrays of numbers are made; `Messages` is told how. `ros/messages.py` and
-`bags.py` hold one each.
+how empty messages and arrays of numbers are made; `Messages` is told how. `ros/message_classes.py`
+and `recordings/message_types.py` hold one each.
 """
 
 from __future__ import annotations

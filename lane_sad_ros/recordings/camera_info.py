@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.files import read_yaml
-from lane_sad_ros.names import INFO_TYPE, camera_info_topic
+from lane_sad_ros.names import IMAGE_TYPES, INFO_TYPE, camera_info_topic
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.message_types import MESSAGES, typestore
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 
 
 def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) -> Any:
-    """The sensor_msgs/CameraInfo, of `bags.types()`, that a calibration file describes.
+    """The sensor_msgs/CameraInfo, of `typestore()`, that a calibration file describes.
 
     header: of the message; by default an empty one.
     Raises CalibrationError that names the file, what is wrong with it and what would be right.
@@ -62,11 +62,13 @@ def recorded_camera_info(
     """The camera_info topic of a bag that belongs to an image topic, and its first message.
 
     That is `topic`, if it is given; else the one beside the images, as everywhere in ROS, or the
-    only one of the bag. Raises CalibrationError where there is none, BagError.
+    only one of a bag with one camera. Raises CalibrationError where there is none, BagError.
     """
-    known = [t.name for t in bags.topics(path) if t.type == INFO_TYPE and t.count]
+    topics = [t for t in bags.topics(path) if t.count]
+    known = [t.name for t in topics if t.type == INFO_TYPE]
+    cameras = {camera_info_topic(t.name) for t in topics if t.type in IMAGE_TYPES}
     name = topic or camera_info_topic(image_topic)
-    if topic is None and name not in known and len(known) == 1:
+    if topic is None and name not in known and len(known) == len(cameras) == 1:
         (name,) = known
     if name not in known:
         raise CalibrationError(

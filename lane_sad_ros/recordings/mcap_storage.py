@@ -35,12 +35,16 @@ _OPEN = 4 * MAX_CHUNK  # bytes of chunks that overlap in time
 
 @dataclass
 class _Part:
-    """Some records of a file: a chunk, or what lies between two; start, end: times of messages."""
+    """Some records of a file: a chunk, or what lies between two.
+
+    start, end: times of messages. channels: that have messages in it, None where nobody knows.
+    """
 
     at: int
     length: int
     start: int = 2**63
     end: int = -1
+    channels: Collection[int] | None = None
 
 
 class McapStorage:
@@ -79,7 +83,9 @@ class McapStorage:
         parts = [
             self._messages(part, topics, start, stop)
             for part in self._parts
-            if part.start < stop and part.end >= start
+            if part.start < stop
+            and part.end >= start
+            and (part.channels is None or not topics.keys().isdisjoint(part.channels))
         ]
         for time, message in heapq.merge(*parts, key=lambda pair: pair[0]):
             if message is not None:
@@ -125,6 +131,7 @@ class McapStorage:
         self._file.seek(-len(_MAGIC), io.SEEK_END)
         if self._file.read() != _MAGIC:
             return False
+        self._file.seek(0)  # where the reader looks for the magic bytes
         try:
             found = SeekingReader(self._file, record_size_limit=self._size).get_summary()
         except Exception:  # nearly anything can surface out of a broken index
@@ -137,7 +144,14 @@ class McapStorage:
             return False
         self._schemas, self._channels, self._counts = found.schemas, found.channels, counts
         self._parts = [
-            _Part(c.chunk_start_offset, c.chunk_length, c.message_start_time, c.message_end_time)
+            _Part(
+                c.chunk_start_offset,
+                c.chunk_length,
+                c.message_start_time,
+                c.message_end_time,
+                # Empty where the writer was told to leave it out.
+                c.message_index_offsets or None,
+            )
             for c in found.chunk_indexes
         ]
         return True

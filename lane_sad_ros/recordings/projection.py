@@ -26,7 +26,7 @@ from lane_sad_ros.road.parameters import RoadParameters
 class Projection:
     """Gives the projector for each frame of a source.
 
-    parameters: in use. info, info_topic: CameraInfo of the camera, of `bags.types()`, or None; the
+    parameters: in use. info, info_topic: CameraInfo of the camera, of `typestore()`, or None; the
     topic that it is of. note: why frames stay in pixels, where the source says less than it
     should. transforms: the messages of TF_TOPIC that were used.
     """

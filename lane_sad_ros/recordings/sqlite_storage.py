@@ -66,8 +66,11 @@ class SqliteStorage:
         if self.damage:  # maybe also of the index by time
             rows = self._database.execute(f"{query} ORDER BY id")
         else:
-            within = "WHERE timestamp >= ? AND timestamp < ? ORDER BY timestamp, id"
-            rows = self._database.execute(f"{query} {within}", (start, stop))
+            marks = ", ".join("?" * len(topics))
+            within = f"topic_id IN ({marks}) AND timestamp >= ? AND timestamp < ?"
+            rows = self._database.execute(
+                f"{query} WHERE {within} ORDER BY timestamp, id", (*topics, start, stop)
+            )
         try:
             for topic, time, data in rows:
                 if topic in topics and start <= time < stop:

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULTS = yaml.safe_load((ROOT / "config" / "detector.yaml").read_text())["/**"]["ros__parameters"]
 LAUNCH = ["ros2", "launch", "lane_sad_ros", "detect.launch.py"]
 EVALUATE = ["ros2", "launch", "lane_sad_ros", "evaluate.launch.py"]
+IMAGES = "/camera/image/compressed"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
 Arguments = dict[str, Any]
 
@@ -275,6 +276,7 @@ def test_rviz_shows_the_topics_of_the_node(
 ) -> None:
     launch("rviz:=true", "base_frame:=base_footprint", *arguments)
     command, _ = json.loads(rviz.read_text())
+    assert _sim_time(command) is False
     assert Path(command[command.index("-d") + 1]).name == "lanes.rviz"
     assert command[command.index("-f") + 1] == "base_footprint"
     displays = yaml.safe_load((ROOT / "rviz" / "lanes.rviz").read_text())["Visualization Manager"]
@@ -282,6 +284,23 @@ def test_rviz_shows_the_topics_of_the_node(
     expected = {f"{topic}:={topic.replace('/lane_detector', node, 1)}" for topic in shown}
     given = {rule for rule in command if rule.startswith("/lane_detector")}
     assert given == (expected if node else set())
+
+
+def _sim_time(command: list[str]) -> bool:
+    (parameters,) = yaml.safe_load(
+        Path(command[command.index("--params-file") + 1]).read_text()
+    ).values()
+    return bool(parameters["ros__parameters"]["use_sim_time"])
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_rviz_has_the_time_of_the_node(
+    launch: Callable[..., Arguments], rviz: Path, tmp_path: Path, in_file: bool
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"use_sim_time": True}}}))
+    launch("rviz:=true", f"params_file:={file}" if in_file else "use_sim_time:=true")
+    assert _sim_time(json.loads(rviz.read_text())[0]) is True
 
 
 class Launch:
@@ -358,7 +377,7 @@ def evaluation(tmp_path: Path, make_weights: Callable[..., Path]) -> list[str]:
             stamp_ns = 10**18 + index * 50_000_000
             header = MESSAGES.header(stamp_ns, "camera")
             pixels = np.full((96, 128, 3), 20 * index, np.uint8)
-            writer.write("/camera/image/compressed", MESSAGES.jpeg(pixels, header), stamp_ns)
+            writer.write(IMAGES, MESSAGES.jpeg(pixels, header), stamp_ns)
     weights = f"weights:={make_weights()}"
     return [f"bag:={bag}", weights, "device:=cpu", f"report:={tmp_path / 'report'}"]
 
@@ -386,6 +405,21 @@ def test_a_failed_evaluation_is_told_by_the_exit_code(
     assert launch.process.returncode == 1
     assert "/truth/lanes" in output
     assert "the evaluation failed (exit code 1)" in output
+
+
+def test_an_evaluation_has_the_parameters_of_its_file(
+    evaluation: list[str], tmp_path: Path
+) -> None:
+    mine = {"truth_topic": "", "report": str(tmp_path / "mine"), "pace": "real_time"}
+    mine |= {"player": "own", "image_reliability": "best_effort", "image_topic": IMAGES}
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"lane_evaluator": {"ros__parameters": mine}}))
+    arguments = [argument for argument in evaluation if not argument.startswith("report:=")]
+    launch = Launch(*EVALUATE, *arguments, f"evaluator_params_file:={file}", logs=tmp_path)
+    output = launch.finish()
+    assert launch.process.returncode == 0, output
+    assert "in real time" in output
+    assert (tmp_path / "mine" / "report.json").is_file()
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -74,6 +74,20 @@ def test_a_bag_says_all_that_is_needed(tmp_path):
     assert projection.projector(frame) is projector
 
 
+@pytest.mark.parametrize(("cameras", "known"), [(["/front"], True), (["/front", "/rear"], False)])
+def test_the_calibration_of_another_camera_is_not_taken(tmp_path, cameras, known):
+    path = tmp_path / "drive.mcap"
+    header = MESSAGES.header(START, "front")
+    picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    with writing.writing_bag(path) as bag:
+        bag.write("/rear/camera_info", MESSAGES.camera_info(CAMERA, header), START)
+        for camera in cameras:
+            for topic in (f"{camera}/image", f"{camera}/image/compressed"):
+                bag.write(topic, MESSAGES.jpeg(picture, header), START)
+    source = open_frames(path, topic="/front/image/compressed")
+    assert (Projection(source).info is not None) == known
+
+
 def test_frames_are_connected_through_their_common_ancestor(tmp_path):
     turned = Mounting(np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([1.0, 2, 0.5]))
     body = Mounting(np.eye(3), np.array([0.0, 0.0, 0.4]))

@@ -113,6 +113,9 @@ def packed_mcap(path: Path, packing: str) -> Path:
             data = bytes(typestore().serialize_cdr(message(index), KIND))
             time = START + index * STEP
             writer.add_message(channel, time, data, time)
+        header = writer.register_schema("std_msgs/msg/Header", "ros2msg", b"")
+        data = bytes(typestore().serialize_cdr(MESSAGES.header(START, ""), "std_msgs/msg/Header"))
+        writer.add_message(writer.register_channel("/late", "cdr", header), time, data, time)
         writer.finish()
     return path
 
@@ -139,6 +142,14 @@ def test_a_chunk_with_a_flipped_byte_is_left_out(tmp_path: Path, packing: str, l
     found, said = read(path)
     assert found == [index for index in range(COUNT) if not 11 <= index < 22]
     assert said.startswith(f"{path}: the chunk at byte ") and "is damaged (check sum)" in said
+
+
+def test_chunks_without_the_topic_are_not_read(tmp_path: Path) -> None:
+    path = packed_mcap(tmp_path / "a.mcap", "ZSTD")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert len(list(bags.recorded(path, ["/late"]))) == 1
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 import training
 from lane_sad_ros.evaluation.bdd100k import evaluate
@@ -18,6 +19,7 @@ from lane_sad_ros.formats.bdd100k import Border, centre_lines
 from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
+from training.augmentation import NONE, Changes, prepare
 from training.config import Source, read_config
 from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets.bdd100k import BDD100K, truth, write_truth
@@ -350,12 +352,21 @@ def test_every_form_of_the_labels_gives_the_same_lanes(tmp_path: Path, form: str
     np.testing.assert_allclose(marking[[0, -1]], [[315, 701], [565, 401]], atol=1e-3)
     np.testing.assert_allclose(curb[[0, -1]], [CURVE[0], CURVE[-1]], atol=1e-3)
     assert sample.slots == (0, 0)
-    assert sample.classes is not None and set(np.unique(sample.classes)) == {0, 1}
-    for row in (450, 600):  # on the centre line, 8 pixels across
-        u = 565 - (row - 401) / 300 * 250
-        columns = np.flatnonzero(sample.classes[row, : round(u) + 60])
-        assert columns.mean() == pytest.approx(u, abs=1)
-        assert len(columns) == pytest.approx(8 / np.sin(np.arctan2(300, 250)), abs=1.5)
+
+
+def test_bdd100ks_centre_lines_are_drawn_as_wide_as_the_configuration_says(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg", (1280, 720))
+    path = write(tmp_path / "labels.json", json.dumps(forms("a")["list"]))
+    (sample,) = list(BDD100K(path, reading=Reading(max_width=1280)))
+    layout = dataclasses.replace(BDD100K_LAYOUT, input_size=(1280, 720))
+    batch = default_collate([prepare(sample, layout, NONE, np.random.default_rng(0))])
+    for width in (8, 16):
+        classes = Changes(layout, width, torch.device("cpu"))(batch)[1][0].numpy()
+        for row in (450, 600):
+            u = 565 - (row - 401) / 300 * 250
+            columns = np.flatnonzero(classes[row, : round(u) + 60])
+            assert columns.mean() == pytest.approx(u, abs=1)
+            assert len(columns) == pytest.approx(width / np.sin(np.arctan2(300, 250)), abs=1.5)
 
 
 def test_lines_of_one_image_in_a_folder_of_files(tmp_path: Path) -> None:
@@ -365,7 +376,7 @@ def test_lines_of_one_image_in_a_folder_of_files(tmp_path: Path) -> None:
     found = open_dataset("bdd100k", tmp_path, split="val")
     assert "2 images, label files" in found.description
     assert len(found[1].lanes) == 2
-    assert found[1].classes is not None and found[1].classes.shape == (360, 640)
+    assert found[1].image.shape == (360, 640, 3)
 
 
 def border(*vertices: tuple[float, float], kind: str = "white") -> Border:

@@ -27,12 +27,13 @@ from lane_sad_ros.network.weights import load, load_network, read_metadata, save
 from training.cli import main
 from training.clock import Clock, process_seconds
 from training.config import Config, Source, plain, read_config
+from training.datasets.packed import Origin, pack
 from training.datasets.synthetic import write_scenes
 from training.distillation import Distillation
 from training.distributed import SyncedBatchNorm2d
 from training.fit import fit
 from training.history import History, read_history
-from training.legs import import_leg
+from training.legs import export_leg, import_leg, import_newer
 from training.supervision import DeepSupervision
 from training.validation import merit
 
@@ -399,10 +400,23 @@ def test_validation_that_does_not_fit_is_done_by_the_next_leg(
 ) -> None:
     clock = Clock(1000)
     clock.check = Clock(-1000).check  # type: ignore[method-assign]
-    assert fit(config, tmp_path, clock=clock) == {}
-    assert "step 4: no time left to validate; the next leg" in capsys.readouterr().out
+    for _ in range(2):
+        assert fit(config, tmp_path, clock=clock) == {}
+        said = capsys.readouterr().out
+        assert said.count("step 4: no time left to validate; the next leg begins with it") == 1
     assert read_metadata(tmp_path / "weights.safetensors")["figures"] == {}
     assert fit(config, tmp_path)["scenes"]["images"] == 4
+
+
+def test_validation_that_was_put_off_comes_first(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(1000)
+    clock.check = Clock(-1000).check  # type: ignore[method-assign]
+    fit(config, tmp_path, until=3, clock=clock)
+    capsys.readouterr()
+    assert fit(config, tmp_path, until=4)["scenes"]["images"] == 4
+    assert "step 3, scenes: accuracy" in capsys.readouterr().out
 
 
 def test_leg_travels_in_small_files(
@@ -423,11 +437,33 @@ def test_leg_travels_in_small_files(
         assert (tmp_path / "third" / name).read_bytes() == (other / name).read_bytes()
     with pytest.raises(ValueError, match="third: holds a run"):
         import_leg(leg, tmp_path / "third")
+    fit(config, tmp_path / "behind", until=1)
+    import_newer(leg, tmp_path / "behind")
+    assert same(tmp_path / "behind", other)
     part = leg / "last.pt.01"
     part.write_bytes(part.read_bytes()[:-1] + b"?")
     with pytest.raises(ValueError, match=r"last.pt.01: damaged; copy the leg again"):
         import_leg(leg, tmp_path / "fourth")
     assert not (tmp_path / "fourth").exists()
+
+
+def test_a_run_that_is_further_than_the_leg_is_kept(config: Config, tmp_path: Path) -> None:
+    fit(config, tmp_path / "run", until=1)
+    export_leg(tmp_path / "run", tmp_path / "leg")
+    fit(config, tmp_path / "run", until=2)
+    further = (tmp_path / "run" / "last.pt").read_bytes()
+    import_newer(tmp_path / "leg", tmp_path / "run")
+    assert (tmp_path / "run" / "last.pt").read_bytes() == further
+
+
+def test_the_first_process_alone_hands_a_leg_on(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.fit.fit", lambda *_, **__: None)
+    monkeypatch.setenv("RANK", "1")
+    path, none = write_config(config, tmp_path / "c.yaml"), tmp_path / "none"
+    assert main(["fit", str(path), "--import-leg", str(none), "--export-leg", str(none)]) == 0
+    assert not none.exists()
 
 
 def test_commands_stop_when_the_time_is_up_and_go_on(
@@ -442,6 +478,8 @@ def test_commands_stop_when_the_time_is_up_and_go_on(
         monkeypatch.setattr(f"training.cli.{name}.process_seconds", lambda: began)
     path, leg = write_config(config, tmp_path / "c.yaml"), tmp_path / "leg"
     first, second = leg / "run", tmp_path / "elsewhere"
+    assert main(["leg", str(path), str(tmp_path / "short"), "--for", "1h"]) == 0
+    assert "no curves yet: nothing was logged" in capsys.readouterr().out
     fit(config, first, until=2)
     for words in (["fit", str(path), "--output", str(first)], ["leg", str(path), str(leg)]):
         capsys.readouterr()
@@ -495,13 +533,19 @@ def with_broken(scenes: Path, folder: Path, count: int) -> tuple[Source, ...]:
     return (Source(folder / scenes.name),)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("workers", "cache"), [(0, 8), (1, 8), (0, "device")])
 def test_broken_image_is_left_out_and_named(
-    config: Config, scenes: Path, tmp_path: Path, workers: int, capfd: pytest.CaptureFixture[str]
+    config: Config,
+    scenes: Path,
+    tmp_path: Path,
+    workers: int,
+    cache: int | str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     data = with_broken(scenes, tmp_path / "set", 1)
     broken = sorted((tmp_path / "set").rglob("*.jpg"))[0]
-    fit(dataclasses.replace(config, data=data, workers=workers, steps=8), tmp_path / "run")
+    config = dataclasses.replace(config, data=data, workers=workers, cache=cache, steps=8)
+    fit(config, tmp_path / "run")
     told = [line for line in capfd.readouterr().err.splitlines() if broken.name in line]
     assert len(told) == 1
     assert told[0].endswith("left out")
@@ -517,6 +561,14 @@ def test_set_of_broken_images_is_one_line(
     errors = capfd.readouterr().err
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("error: 20 images in a row cannot be used, the last")
+
+
+def test_what_cannot_be_measured_is_told_before_training(config: Config, tmp_path: Path) -> None:
+    pack(config.data[0].open(), tmp_path / "packed", Origin("scenes", "", 640))
+    validation = (Source(tmp_path / "packed", "packed"),)
+    with pytest.raises(ValueError, match="no official metric for such a set"):
+        fit(dataclasses.replace(config, validation=validation), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_run_in_the_folder_is_kept(config: Config, tmp_path: Path) -> None:

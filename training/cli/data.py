@@ -15,7 +15,11 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "data", help="say what is in a data set, and draw samples with their labels"
     )
-    parser.add_argument("kind", choices=KINDS, help="rendered scenes are of kind tusimple")
+    parser.add_argument(
+        "kind",
+        choices=KINDS,
+        help="kind of data set; of rendered scenes: tusimple, or scenes for their recipe.json",
+    )
     parser.add_argument("path", type=Path, help="label file, list or folder; see docs/datasets.md")
     parser.add_argument("--split", choices=SPLITS, help="of an official data set in folder PATH")
     parser.add_argument("--root", type=Path, help="folder that image paths start at")
@@ -30,8 +34,11 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     from ..datasets.bdd100k import BDD100K, write_truth
     from ..datasets.inspect import inspect
+    from ..datasets.packed import verify
 
     dataset = Source(options.path, options.kind, options.split, options.root).open()
+    if options.kind == "packed":
+        verify(options.path)
     inspect(dataset, options.output, options.count)
     if options.truth is not None:
         if not isinstance(dataset, BDD100K):

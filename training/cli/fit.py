@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,11 @@ def _run(options: argparse.Namespace) -> None:
 
     clock = None if options.seconds is None else Clock(options.seconds, process_seconds())
     config = read_config(options.config, options.overrides)
-    if options.import_leg is not None:
+    # Under torchrun the other processes wait in `fit` for the first one.
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    if options.import_leg is not None and is_first:
         import_leg(options.import_leg, options.output)
     fit(config, options.output, clock=clock)
-    if options.export_leg is not None:
+    if options.export_leg is not None and is_first:
         files = export_leg(options.output, options.export_leg)
         print(f"{options.export_leg}: {files} files for the next leg")

@@ -10,7 +10,7 @@ from lane_sad_ros.arguments import duration
 
 from ..clock import Clock, process_seconds
 from ..config import read_config
-from ..legs import MANIFEST, export_leg, import_leg
+from ..legs import MANIFEST, export_leg, import_newer
 from .fit import add_overrides
 
 
@@ -42,9 +42,10 @@ def _run(options: argparse.Namespace) -> None:
     from ..plots import plot_starts, start_of
 
     run = options.output or options.folder / "run"
-    if (options.folder / MANIFEST).exists() and not (run / "config.yaml").exists():
-        import_leg(options.folder, run)
+    if (options.folder / MANIFEST).exists():
+        import_newer(options.folder, run)
     fit(read_config(options.config, options.overrides), run, clock=clock)
     files = export_leg(run, options.folder)
-    plot_starts({start_of(run): [read_history(run)]}, options.folder / "curves.png")
-    print(f"{options.folder}: {files} files for the next leg, curves.png")
+    drawn = plot_starts({start_of(run): [read_history(run)]}, options.folder / "curves.png")
+    curves = "curves.png" if drawn else "no curves yet: nothing was logged"
+    print(f"{options.folder}: {files} files for the next leg, {curves}")

@@ -32,8 +32,7 @@ from .labelled import (
     scaled,
 )
 
-TRAIN_WIDTH = 8  # pixels of such an image
-TEST_WIDTH = 2
+TEST_WIDTH = 2  # pixels of such an image
 # Where labels are looked for in the official folder, best first.
 LABELS = (
     "ll_seg_annotations/{split}",
@@ -105,9 +104,7 @@ class BDD100K:
             check_size(label, mask, image, factors)
             return LabelledImage(image, (), (), resize_mask(mask, image))
         lanes = tuple(scaled(lane, factors) for lane in centre_lines(_lines(label)))
-        size = (image.shape[1], image.shape[0])
-        classes = _drawn(lanes, size, TRAIN_WIDTH)
-        return LabelledImage(image, lanes, (0,) * len(lanes), classes)
+        return LabelledImage(image, lanes, (0,) * len(lanes))
 
 
 def truth(item: Item, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -40,7 +40,9 @@ def inspect(
 
 
 def draw_sample(sample: LabelledImage, slots: int) -> NDArray[np.uint8]:
-    """An image H×W×3 BGR with its class map, where it has one, and its lanes in slot colours."""
+    """An image H×W×3 BGR with its class map, where it has one, and its lanes: in the colours of
+    their slots where these are given by position, else white.
+    """
     image = sample.image.copy()
     height, width = image.shape[:2]
     if sample.classes is not None:
@@ -50,6 +52,7 @@ def draw_sample(sample: LabelledImage, slots: int) -> NDArray[np.uint8]:
             image[lane] = (image[lane] * 0.4 + np.multiply(slot_colour(slot, slots), 0.6)).astype(
                 np.uint8
             )
+    if sample.classes is not None or sample.slots is not None:
         for polyline in sample.lanes:
             points = np.round(np.clip(polyline, -4000, 4000) * 16).astype(np.int32)
             cv2.polylines(image, [points], False, (255, 255, 255), 1, cv2.LINE_AA, 4)

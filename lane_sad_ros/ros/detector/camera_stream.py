@@ -68,7 +68,7 @@ class CameraStream:
         self._warn = warn
         self._monitor = CameraMonitor(time.monotonic())
         self._road = RoadModel(settings.tracking)
-        info, rectified = topics.info_topic(node, name), is_rectified(self.topic)
+        info, rectified = topics.info_topic(node, name, self.topic), is_rectified(self.topic)
         self._ground = CameraGround(node, info, settings, transforms, rectified=rectified)
         self._subscription: Any = None
         self._introduced = self._silent = False
@@ -95,7 +95,7 @@ class CameraStream:
         def mismatch(event: Any) -> None:
             words = qos.input_mismatch(self.topic, event)
             self._monitor.qos_problem(words)
-            self._warn("qos", words)
+            self._warn(f"qos {self.topic}", words)
 
         def lost(event: Any) -> None:
             self._monitor.lost(time.monotonic(), event.total_count_change)
@@ -132,6 +132,8 @@ class CameraStream:
         """
         subscription = self._subscription
         publishers = 0 if subscription is None else subscription.get_publisher_count()
+        if publishers == self._node.count_publishers(self.topic):
+            self._monitor.qos_problem("")  # all that are there are heard
         report = self._monitor.report(now, self._why_silent(now), hint)
         if stalled:
             report.add(ERROR, f"frames are not answered: the detector is {stalled}")

@@ -77,6 +77,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             from lane_sad_ros.ros.detector.pipeline import Pipeline
 
             self._pipeline = Pipeline(self, self._settings, self._warn)
+            self._pipeline.apply(self._settings)  # what was set meanwhile
         except ImportError as error:
             return self._fail(
                 f"{error}; install it for {sys.executable}, which runs this node, or set "

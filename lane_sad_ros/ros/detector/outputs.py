@@ -144,7 +144,8 @@ class Outputs:
 
 def _publisher(node: LifecycleNode, kind: Any, topic: str, depth: int, warn: Warn) -> Any:
     def mismatch(event: Any) -> None:
-        warn("qos", qos.output_mismatch(publisher.topic_name, event))
+        name = publisher.topic_name
+        warn(f"qos {name}", qos.output_mismatch(name, event))
 
     publisher = node.create_publisher(
         kind,

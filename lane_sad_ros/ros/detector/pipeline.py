@@ -127,22 +127,26 @@ class Pipeline:
             return
         self._enter("publishing")
         layout, published = self._detector.layout, []
-        for task, detection in done:
+        for task, detection, batch in done:
             with task.camera.failing_alone():
-                road = task.camera.publish(task, detection, layout, len(done))
+                road = task.camera.publish(task, detection, layout, batch)
                 published.append((task, detection, road))
         for task, detection, road in published:
             with task.camera.failing_alone():
                 task.camera.draw(task, detection, layout, road)
 
-    def _detect(self, tasks: Sequence[Task], segmentation: bool) -> list[tuple[Task, Detection]]:
-        """Detections of all tasks that can be used, in one batch where no frame spoils it."""
+    def _detect(
+        self, tasks: Sequence[Task], segmentation: bool
+    ) -> list[tuple[Task, Detection, int]]:
+        """Detections of all tasks that can be used, in one batch where no frame spoils it, and how
+        many frames were in the batch.
+        """
         frames = [task.frame for task in tasks]
         if len(tasks) > 1:
             if self._batches:
                 try:
                     detections = self._detector.detect(frames, segmentation=segmentation)
-                    return list(zip(tasks, detections, strict=True))
+                    return [(*pair, len(tasks)) for pair in zip(tasks, detections, strict=True)]
                 except ValueError:  # a frame that cannot be used, which is told below
                     pass
                 except Exception as error:
@@ -152,7 +156,7 @@ class Pipeline:
             with task.camera.failing_alone():
                 try:
                     (detection,) = self._detector.detect(frames, segmentation=segmentation)
-                    return [(task, detection)]
+                    return [(task, detection, 1)]
                 except ValueError as error:
                     task.camera.refuse("unusable_frame", str(error))
         return []

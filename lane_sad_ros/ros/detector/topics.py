@@ -28,16 +28,16 @@ def image_topic(node: LifecycleNode, name: str, transport: str) -> str:
     return raw.removesuffix(_ENDING) + _ENDING
 
 
-def info_topic(node: LifecycleNode, name: str) -> str:
+def info_topic(node: LifecycleNode, name: str, image_topic: str) -> str:
     """The full name of the calibration's topic.
 
-    As everywhere in ROS it lies beside that of the raw images, unless it is remapped itself.
+    As everywhere in ROS it lies beside the images, unless it is remapped itself.
     """
     own = f"{name}/camera_info" if name else "camera_info"
     resolved = str(node.resolve_topic_name(own))
     if resolved != node.resolve_topic_name(own, only_expand=True):
         return resolved
-    return camera_info_topic(str(node.resolve_topic_name(f"{name}/image" if name else "image")))
+    return camera_info_topic(image_topic)
 
 
 def why_silent(node: LifecycleNode, topic: str, transport: str) -> str:

@@ -116,10 +116,18 @@ class LiveReplay:
                 stamps.append(message.stamp_ns)
         except BagError as error:
             self.problems.append(str(error))
+        if not stamps:
+            raise SessionError("no image of the bag can be read")
         topic = self._node.resolve_topic_name(self._images.topic)
         listener = Listener(self._node, topic, self._images.type)
         self._say(f"waiting for {settings.detector} to be active")
-        wait_for_detector(self._collector, self._check, settings.start_timeout)
+        wait_for_detector(
+            self._collector,
+            self._check,
+            settings.start_timeout,
+            ready=lambda: self._collector.camera_status() is not None,  # of an active one alone
+            missing="the detector is not active",
+        )
         player = None
         if self._player == "ros2_bag":
             names = [topic.name for topic in playable(self._path, self._without)]

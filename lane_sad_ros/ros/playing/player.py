@@ -27,6 +27,7 @@ from lane_sad_ros.ros.message_classes import message_class
 from lane_sad_ros.ros.playing.session import Sent
 
 _DEPTH = 10
+_LATCHED = 100  # as TF's listeners keep: a bag has a message of each publisher of static transforms
 # What a running system says of itself; a recording of it would contradict that.
 _OWN = ("/clock", "/rosout", "/parameter_events")
 
@@ -221,6 +222,7 @@ class BagPlayer:
         # A rosbag1 and a converted bag may not tell.
         if topic.latched or topic.name.endswith(TF_TOPIC):
             profile.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
+            profile.depth = _LATCHED
         try:
             kind = message_class(topic.type)
         except (ImportError, AttributeError):

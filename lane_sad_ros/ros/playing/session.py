@@ -155,6 +155,7 @@ class Session(Generic[F]):
         missing = f"the detector does not subscribe to {player.topic}"
         wait_for_detector(collector, check, timeout, ready, missing)
         self._ready = True
+        self._bad = self._told_bad()
 
     def in_step(self, frames: Iterable[F]) -> Played[F]:
         """Each frame is published when the one before is answered: none is dropped.

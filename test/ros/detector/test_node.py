@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from harness import TINY, bgr_image, scene, wait_until
+from harness import SPARE_SECONDS, TINY, bgr_image, scene, wait_until
 from lane_sad_ros.msg import LaneArray, LaneExistence
 from rclpy.context import Context
 from rclpy.event_handler import QoSSubscriptionEventType
@@ -291,6 +291,23 @@ def test_configuring_without_weights_says_why_and_can_be_repaired(
     assert client.ask(camera, bgr_image(scene()), topic).lanes
 
 
+def test_what_is_set_while_it_configures_counts(start_node, client, monkeypatch):
+    warm_up, begun, may_end = LaneDetector.warm_up, threading.Event(), threading.Event()
+
+    def slow(self, batch):
+        begun.set()
+        assert may_end.wait(SPARE_SECONDS)
+        warm_up(self, batch)
+
+    monkeypatch.setattr(LaneDetector, "warm_up", slow)
+    start_node()
+    assert begun.wait(SPARE_SECONDS)
+    assert client.set("existence_threshold", 0.75).successful
+    may_end.set()
+    status = client.wait_for_status(lambda s: "weights" in s.values, "the weights", ": detector")
+    assert status.values["existence_threshold"] == "0.75"
+
+
 @pytest.mark.parametrize(
     ("parameter", "value", "words"),
     [
@@ -396,6 +413,7 @@ def test_an_engine_that_fails_on_a_batch_is_asked_frame_by_frame(start_node, cli
         camera = f": camera {name}"
         status = client.wait_for_status(lambda s: s.count("processed"), "an answer", camera)
         assert status.count("failed") == 0
+        assert status.values["batch mean"] == "1.00"
     client.wait_for_log("2 frames at once failed, one by one is tried: RuntimeError: out of memory")
 
 
@@ -554,10 +572,22 @@ def test_the_crop_is_taken_from_the_parameter(start_node, client, tiny_weights):
 def test_a_best_effort_camera_and_a_reliable_subscription_are_told_apart(start_node, client):
     start_node(image_reliability="reliable")
     client.wait_for_state("active")
-    client.node.create_publisher(Image, "/image", BEST_EFFORT)
+    publisher = client.node.create_publisher(Image, "/image", BEST_EFFORT)
     assert "image_reliability to best_effort" in client.wait_for_log("best effort")
     status = client.wait_for_status(lambda s: "best effort" in s.message, "the mismatch")
     assert status.level == "ERROR"
+    client.node.destroy_publisher(publisher)
+    client.publisher(Image, "/image", RELIABLE)
+    client.wait_for_status(lambda s: "best effort" not in s.message, "the mended driver")
+
+
+def test_every_camera_that_cannot_be_heard_is_named(start_node, client):
+    start_node(image_reliability="reliable", cameras=["front", "rear"])
+    client.wait_for_state("active")
+    for name in ("front", "rear"):
+        client.node.create_publisher(Image, f"/{name}/image", BEST_EFFORT)
+    for name in ("front", "rear"):
+        client.wait_for_log(f"/{name}/image is best effort")
 
 
 def test_a_listener_that_asks_for_too_much_is_told(start_node, client):

@@ -408,6 +408,10 @@ def test_the_calibration_is_made_anew_only_when_it_changes(
     ("arguments", "topic"),
     [
         (["-r", "image:=/cam/image_raw"], "/cam/camera_info"),
+        (
+            ["-r", "image/compressed:=/cam/jpg/compressed", "-p", "image_transport:=compressed"],
+            "/cam/camera_info",
+        ),
         (["-r", "image:=/cam/image_raw", "-r", "camera_info:=/info"], "/info"),
         (["-r", "__ns:=/car"], "/car/camera_info"),
     ],

@@ -35,6 +35,8 @@ from lane_sad_ros.evaluation.offline import replay_bag
 from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import score
 from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.recordings import bags
+from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.road.model import RoadModel
 from lane_sad_ros.ros.evaluator.node import LaneEvaluatorNode
 from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
@@ -266,6 +268,18 @@ def test_an_image_that_cannot_be_used_costs_no_patience(detector, evaluate, tmp_
     assert any("1 bad" in note for note in result.replay.notes)
 
 
+def test_bad_frames_of_before_are_not_those_of_the_bag(detector, evaluate, bag, client):
+    detector()
+    client.lanes()
+    other = client.publisher(Image, IMAGES)
+    other.publish(Image(encoding="nonsense"))
+    client.wait_for_status(lambda s: s.count("bad") == 1, "the bad frame")
+    client.node.destroy_publisher(other)
+    result = evaluate(bag)
+    assert all(result.answered)
+    assert result.exit_code == 0
+
+
 def test_a_bag_that_was_cut_short_is_evaluated_as_far_as_it_goes(detector, evaluate, tmp_path):
     detector()
     path = write_bag(tmp_path / "whole.mcap", 10, truth=true_lanes())
@@ -331,6 +345,25 @@ def test_nobody_plays(detector, evaluate, bag):
     result = evaluate(bag, pace="real_time", player="external", start_timeout=2.0)
     assert result.exit_code == 1
     assert f"nobody played images on {IMAGES} within 2 s" in result.problems
+
+
+def test_a_detector_that_is_not_active_is_waited_for(start_node, evaluate, bag, client):
+    start_node(arguments=LISTENING, **DETECTOR, autostart=False)
+    assert client.change_state("configure")
+    result = evaluate(bag, pace="real_time", player="external", start_timeout=2.0)
+    assert result.exit_code == 1
+    assert "in vain: the detector is not active" in result.problems
+
+
+def test_a_bag_without_an_image_that_can_be_read(detector, evaluate, bag, monkeypatch):
+    def damaged(*_):
+        raise BagError("its one chunk is damaged")
+
+    detector()
+    monkeypatch.setattr(bags, "recorded", damaged)
+    result = evaluate(bag, pace="real_time", player="external", truth_topic="")
+    assert result.exit_code == 1
+    assert result.problems == "its one chunk is damaged\nno image of the bag can be read"
 
 
 @pytest.fixture

@@ -125,15 +125,18 @@ def test_an_image_without_a_stamp_gets_that_of_its_recording(player, client, tmp
 
 
 def test_who_comes_late_receives_what_was_latched(player, client, tmp_path):
-    path = tmp_path / "a.mcap"
+    """Of every publisher of static transforms that was recorded."""
+    path, frames = tmp_path / "a.mcap", [f"frame{number}" for number in range(15)]
     with writing.writing_bag(path) as writer:
-        writer.write("/tf_static", MESSAGES.header(START_NS, "base_link"), START_NS)
+        for number, frame in enumerate(frames):
+            writer.write("/tf_static", MESSAGES.header(START_NS, frame), START_NS + number)
     playing = player(path)
     play(playing)
-    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    latched = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     client.listen(Header, "/tf_static", latched)
-    (message,) = wait_until(lambda: client.received["/tf_static"], "the latched message")
-    assert message.frame_id == "base_link"
+    heard = client.received["/tf_static"]
+    wait_until(lambda: len(heard) == len(frames), "the latched messages")
+    assert [message.frame_id for message in heard] == frames
 
 
 def test_what_cannot_or_must_not_be_played_is_left_out(player, client, tmp_path):
