@@ -330,11 +330,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmark.faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmark.faults", description=__doc__)
     parser.add_argument("--short", action="store_true", help="the quick ones only")
     parser.add_argument("--only", default="", metavar="WORDS", help="faults with these words only")
-    parser.add_argument("--weights", default="", metavar="FILE", help="default: the shipped ones")
-    parser.add_argument("--engine", default="eager", help="default: %(default)s")
+    parser.add_argument(
+        "--weights", default="", metavar="FILE", help="weights file (default: the shipped weights)"
+    )
+    parser.add_argument("--engine", default="eager", help="engine (default: %(default)s)")
     return parser
 
 

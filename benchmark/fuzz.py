@@ -1,11 +1,9 @@
 """Hostile input for everything that reads what others wrote: python -m benchmark.fuzz [--for 60].
 
 Each reader may give an answer or refuse with its own error (a ValueError or OSError, whose text is
-one line); anything else, more than `SLOW` seconds of work or `MEMORY` MB more is a failure. Input
-is made of whole examples by cutting, flipping, repeating and replacing (bytes, or values of a
-tree), so that it gets past the first check. The same seed gives the same cases. Hypothesis, asked
-to drive the same makers of cases, made 2 to 50 times fewer a second, and nothing here needs its
-shrinking.
+one line); anything else, more than 2 s of work or 400 MB more is a failure. Input is made of whole
+examples by cutting, flipping, repeating and replacing (bytes, or values of a tree), so that it gets
+past the first check. The same seed gives the same cases.
 """
 
 from __future__ import annotations
@@ -74,9 +72,20 @@ Case = Callable[[random.Random], Callable[[], object]]
 def main() -> int:
     """The command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.fuzz", description=__doc__)
-    parser.add_argument("--for", type=positive, default=60.0, dest="span", metavar="S")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", default=[], metavar="READER")
+    parser.add_argument(
+        "--for",
+        type=positive,
+        default=60.0,
+        dest="span",
+        metavar="S",
+        help="seconds in all (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the cases (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="READER", help="these readers only"
+    )
     options = parser.parse_args()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     silence_libraries()

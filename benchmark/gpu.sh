@@ -7,6 +7,7 @@ set -u
 out=${1:-build/gpu}
 mkdir -p "$out"
 python=${PYTHON:-python3}
+"$python" -c "import torch" || { echo "$python has no PyTorch: run this in make shell" >&2; exit 2; }
 failed=0
 step() { # NAME SECONDS COMMAND...
     name=$1 limit=$2

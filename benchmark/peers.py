@@ -71,13 +71,34 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmark.peers", description=__doc__)
-    parser.add_argument("checkout", type=Path, help="of ENet-SAD_Pytorch")
-    parser.add_argument("--size", type=parse_size, default=(640, 368), metavar="WxH")
-    parser.add_argument("--image", type=Path, default=PICTURE, help="default: a rendered road")
-    parser.add_argument("--engine", action="append", choices=list(ENGINES), metavar="NAME")
-    parser.add_argument("--threads", type=count, default=0, help="of both (default: all cores)")
-    parser.add_argument("--repeats", type=count, default=30)
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("checkout", type=Path, help="checkout of ENet-SAD_Pytorch")
+    parser.add_argument(
+        "--size",
+        type=parse_size,
+        default=(640, 368),
+        metavar="WxH",
+        help="size of the network's input (default: 640x368)",
+    )
+    parser.add_argument(
+        "--image", type=Path, default=PICTURE, help="picture (default: a rendered road)"
+    )
+    parser.add_argument(
+        "--engine",
+        action="append",
+        choices=list(ENGINES),
+        metavar="NAME",
+        help="of ours, may be repeated (default: eager and auto)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=count,
+        default=0,
+        help="CPU threads of both (default: the libraries decide)",
+    )
+    parser.add_argument(
+        "--repeats", type=count, default=30, metavar="N", help="turns (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures")
     return parser
 
 

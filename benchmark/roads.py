@@ -47,16 +47,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("weights", nargs="*", type=Path, default=[None], metavar="WEIGHTS")
-    parser.add_argument("--set", nargs="+", type=Path, default=SETS, metavar="SET", dest="sets")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "weights",
+        nargs="*",
+        type=Path,
+        default=[None],
+        metavar="WEIGHTS",
+        help="files (default: the shipped weights)",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        type=Path,
+        default=SETS,
+        metavar="SET",
+        dest="sets",
+        help="files (default: those of LANE_SAD_DATA)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
     lists = parser.add_argument_group("of the lanes files")
     lists.add_argument("--include", nargs="+", type=Path, default=(), help="lists of images")
     lists.add_argument("--exclude", nargs="+", type=Path, default=(), help="lists of images")
     lists.add_argument("--ego-only", action="store_true", help="the ego lane alone is labelled")
-    lists.add_argument("--ends", default="labelled", help="see docs/datasets.md (%(default)s)")
+    lists.add_argument(
+        "--ends", default="labelled", help="see docs/datasets.md (default: %(default)s)"
+    )
     lists.add_argument("--bottom", type=float, default=1.0, help="lines end at this share of rows")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     labels = Labels(

@@ -52,9 +52,11 @@ def share(text: str) -> float:
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Adds --weights and --device."""
-    parser.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)"
+        "--weights", metavar="FILE", help="weights file (default: the shipped weights)"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
     )
 
 

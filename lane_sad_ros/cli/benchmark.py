@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
         "benchmark",
         help="how fast each engine is on this machine",
         description="Measures from an image in memory to lanes, stage by stage. The engines take "
-        "turns, so that other programs slow them down alike; medians are told, with the 10th and "
+        "turns, so that other programs slow them down alike; it prints medians, with the 10th and "
         "90th percentile. With several images it also tells how far the lanes are from eager's.",
         epilog="example: lane_sad benchmark --engine eager --engine openvino --batch 1 --batch 4",
     )
@@ -50,7 +50,11 @@ def add_parser(commands: Any) -> None:
         help="images at once; may be repeated (default: 1)",
     )
     parser.add_argument(
-        "--threads", type=count, default=0, metavar="N", help="of the CPU (default: all cores)"
+        "--threads",
+        type=count,
+        default=0,
+        metavar="N",
+        help="CPU threads (default: the engine decides)",
     )
     parser.add_argument(
         "--input",

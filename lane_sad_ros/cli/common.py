@@ -70,7 +70,11 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
         help=f"how the network runs (default: %(default)s). {engines_text()}",
     )
     parser.add_argument(
-        "--threads", type=count, default=0, metavar="N", help="of the CPU (default: all cores)"
+        "--threads",
+        type=count,
+        default=0,
+        metavar="N",
+        help="CPU threads (default: the engine decides)",
     )
     for name in ("existence", "point"):
         parser.add_argument(

@@ -23,7 +23,9 @@ def add_actions(actions: Any) -> None:
     )
     export.add_argument("format", choices=("onnx", "openvino"))
     export.add_argument("out", type=Path, metavar="OUT", help="file to write (.onnx, .xml)")
-    export.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
+    export.add_argument(
+        "--weights", metavar="FILE", help="weights file (default: the shipped weights)"
+    )
     export.set_defaults(run=_export, parser=export)
     quantise = actions.add_parser(
         "quantise",
@@ -35,7 +37,9 @@ def add_actions(actions: Any) -> None:
     )
     quantise.add_argument("images", metavar="INPUT", help="images to measure on, a hundred or so")
     quantise.add_argument("out", type=Path, metavar="OUT", help="file to write (.onnx)")
-    quantise.add_argument("--weights", metavar="FILE", help="default: the shipped weights")
+    quantise.add_argument(
+        "--weights", metavar="FILE", help="weights file (default: the shipped weights)"
+    )
     quantise.add_argument("--limit", type=count, default=100, help="images (default: %(default)s)")
     quantise.add_argument(
         "--keep",

@@ -19,7 +19,9 @@ def add_parser(commands: Any) -> None:
     )
     actions = group.add_subparsers(title="actions", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="what a weights file says of itself")
-    show.add_argument("file", nargs="?", metavar="FILE", help="default: the shipped weights")
+    show.add_argument(
+        "file", nargs="?", metavar="FILE", help="weights file (default: the shipped weights)"
+    )
     show.set_defaults(run=_run_show)
     convert = actions.add_parser(
         "import",

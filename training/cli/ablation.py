@@ -23,7 +23,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("output", type=Path, help="folder of the runs and of the tables")
     add_overrides(parser)
     parser.add_argument("--config", type=Path, default=CONFIG, help="what all runs share")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="runs of each kind (default: %(default)s)"
+    )
     names = ", ".join(variant.name for variant in VARIANTS)
     parser.add_argument(
         "--only",

@@ -22,16 +22,26 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("recording", help="a folder of images, a video or a bag")
     parser.add_argument("--output", type=Path, required=True, help="folder for all of it")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped ones")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (%(default)s)")
     parser.add_argument(
-        "--every", type=count, default=5, metavar="N", help="each Nth frame (%(default)s)"
+        "--weights", type=Path, metavar="FILE", help="weights file (default: the shipped weights)"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--every",
+        type=count,
+        default=5,
+        metavar="N",
+        help="take every Nth frame (default: %(default)s)",
     )
     parser.add_argument(
         "--sure", type=share, default=0.8, metavar="P",
-        help="a lane whose probability is between 1 - P and P is doubtful (%(default)s)",
+        help="a lane whose probability is between 1 - P and P is doubtful (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--steps", type=count, default=1000, help="of 8 images (%(default)s)")
+    parser.add_argument(
+        "--steps", type=count, default=1000, help="steps of 8 images each (default: %(default)s)"
+    )
     parser.add_argument("--review", action="store_true", help="stop before training")
     parser.set_defaults(run=_run)
 

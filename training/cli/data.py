@@ -24,7 +24,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--split", choices=SPLITS, help="of an official data set in folder PATH")
     parser.add_argument("--root", type=Path, help="folder that image paths start at")
     parser.add_argument("--output", type=Path, help="image file to draw samples to")
-    parser.add_argument("--count", type=int, default=12, help="samples to draw (%(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=12, help="samples to draw (default: %(default)s)"
+    )
     parser.add_argument(
         "--truth", type=Path, help="folder for the masks that `evaluate bdd100k` compares with"
     )

@@ -28,7 +28,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("config", type=Path, help="YAML file, see training/configs")
     add_overrides(parser)
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/latest"), help="folder of the run (%(default)s)"
+        "--output",
+        type=Path,
+        default=Path("runs/latest"),
+        help="folder of the run (default: %(default)s)",
     )
     parser.add_argument(
         "--for",

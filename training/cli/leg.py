@@ -1,4 +1,4 @@
-"""`python -m training leg`: one leg of a run on a borrowed machine."""
+"""`python -m training leg`: one leg of a run that goes on in legs, maybe on other machines."""
 
 from __future__ import annotations
 
@@ -18,19 +18,31 @@ def add_parser(commands: Any) -> None:
     """Adds the command to a parser's `commands`."""
     parser = commands.add_parser(
         "leg",
-        help="train for some minutes on a borrowed machine",
+        help="train for some minutes, and leave what the next leg needs, here or elsewhere",
         description="Goes on from the leg in FOLDER, if there is one, trains until the time is "
         "nearly up, validates, and leaves in FOLDER what the next leg needs, weights and history "
         "included, in files of at most 16 MiB, and the learning curves as curves.png.",
     )
-    parser.add_argument("config", type=Path, help="YAML file, see training/configs")
-    parser.add_argument("folder", type=Path, help="folder that legs are handed on in")
-    add_overrides(parser)
     parser.add_argument(
-        "--for", dest="seconds", type=duration, default=540.0, metavar="TIME", help="default: 9m"
+        "config", type=Path, metavar="CONFIG", help="YAML file, see training/configs"
     )
     parser.add_argument(
-        "--run", dest="output", type=Path, help="folder of the run on this machine (FOLDER/run)"
+        "folder", type=Path, metavar="FOLDER", help="folder that legs are handed on in"
+    )
+    add_overrides(parser)
+    parser.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        default=540.0,
+        metavar="TIME",
+        help="time of the leg (default: 9m)",
+    )
+    parser.add_argument(
+        "--run",
+        dest="output",
+        type=Path,
+        help="folder of the run on this machine (default: run in FOLDER)",
     )
     parser.set_defaults(run=_run)
 

@@ -26,7 +26,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--width", type=int, help="of the images, instead of the one they are read at"
     )
-    parser.add_argument("--quality", type=int, default=84, help="of the JPEGs (%(default)s)")
+    parser.add_argument(
+        "--quality", type=int, default=84, help="of the JPEGs (default: %(default)s)"
+    )
     parser.add_argument(
         "--seeds",
         action="store_true",

@@ -24,7 +24,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("output", type=Path, help="folder to write images and labels.json to")
     add_weights(parser)
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="label each Nth frame only"
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="take every Nth frame (default: %(default)s)",
     )
     parser.add_argument(
         "--sure",
@@ -32,7 +36,7 @@ def add_parser(commands: Any) -> None:
         default=0.8,
         metavar="P",
         help="drop frames with a lane whose probability is neither above P nor below 1 - P "
-        "(%(default)s)",
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--partial",

@@ -19,7 +19,9 @@ def add_parser(commands: Any) -> None:
         "every second image, measured on the others, and written as weights.",
     )
     parser.add_argument("config", type=Path, help="YAML file, whose validation sets are used")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped ones")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights file (default: the shipped weights)"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="corrected weights to write")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="reliability diagram to write")
     parser.set_defaults(run=_run)

@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
         "synthesize", help="render labelled road scenes, as a data set in the TuSimple layout"
     )
     parser.add_argument("output", type=Path, help="folder to fill")
-    parser.add_argument("--count", type=int, default=2000, help="scenes (%(default)s)")
+    parser.add_argument("--count", type=int, default=2000, help="scenes (default: %(default)s)")
     parser.add_argument(
         "--drive",
         type=float,
@@ -28,10 +28,14 @@ def add_parser(commands: Any) -> None:
         f"{DURATION:g}",
     )
     parser.add_argument(
-        "--rate", type=float, default=RATE, help="of a drive's frames, Hz (%(default)g)"
+        "--rate", type=float, default=RATE, help="of a drive's frames, Hz (default: %(default)g)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the first scene (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="in parallel (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first scene (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, help="in parallel (default: %(default)s)"
+    )
     parser.add_argument(
         "--size",
         type=parse_size,
@@ -46,7 +50,7 @@ def add_parser(commands: Any) -> None:
             type=float,
             default=share.default,
             metavar="SHARE",
-            help=f"{share.metadata['help']} (%(default)g)",
+            help=f"{share.metadata['help']} (default: %(default)g)",
         )
     parser.set_defaults(run=_run)
 

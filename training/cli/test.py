@@ -20,7 +20,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--data", type=Path, help="official data set, if not where the run had it")
     parser.add_argument("--output", type=Path, help="folder for the files (RUN/test)")
     parser.add_argument("--best", action="store_true", help="best weights instead of the last")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda ... (%(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)"
+    )
     parser.set_defaults(run=_run)
 
 

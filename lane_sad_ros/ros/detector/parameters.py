@@ -153,8 +153,8 @@ class DetectorParameters(RoadParameters):
     )
     stale_after: float = parameter(
         2.0,
-        "Seconds without a frame after which the node warns. Half of it in one step of the work "
-        "is an error.",
+        "Seconds without a frame after which the node warns. It reports an error when one step of "
+        "its work takes over half as long.",
         change="any",
         lowest=0.1,
         highest=3600.0,
