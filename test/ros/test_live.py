@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from lane_sad_ros.cli import main
 
 
@@ -25,3 +27,9 @@ def test_a_node_that_ends_is_told(tmp_path: Path, capsys) -> None:
     missing = tmp_path / "missing.safetensors"
     assert main(["benchmark", "--live", "10", "--weights", str(missing)]) == 1
     assert "missing.safetensors" in capsys.readouterr().err
+
+
+def test_what_does_not_go_with_live_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["benchmark", "--live", "10", "--plot", "a.png"])
+    assert "--live goes with neither --plot, --input nor --batch" in capsys.readouterr().err
