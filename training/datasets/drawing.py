@@ -18,16 +18,21 @@ _MIN_AREA = 24
 # Lanes are drawn in straight pieces of at most about this many pixels.
 _PIECE = 4.0
 
+# Ends of lanes that are steeper than this (rows per column) are cut along their row.
+_STEEP = 0.25
+
 
 def draw_labels(
     lanes: Tensor, lane_slots: Tensor, slots: int, size: tuple[int, int], thickness: float
 ) -> Tensor:
-    """The class maps B×H×W (uint8; 0 background, 1 + slot) of lanes drawn with round ends.
+    """The class maps B×H×W (uint8; 0 background, 1 + slot) of lanes.
 
     lanes: polylines B×L×N×2 in pixels of the map; lane_slots: B×L, negative where not to be drawn;
     size: (width, height) of the map; thickness: of the drawn lines in its pixels, at least 1.
-    A pixel belongs to a lane if its centre is less than half the thickness away from it; where
-    lanes meet, it belongs to the one nearer to the ego lane.
+    A pixel belongs to a lane if its centre is less than half the thickness away from it. Ends go on
+    by half the thickness and are cut along a row there, so that what is drawn in a row lies around
+    the lane; of a lane that ends nearly along a row the end is round. Where lanes meet, a pixel
+    belongs to the one nearer to the ego lane.
     """
     width, height = size
     radius = max(1.0, thickness) / 2
@@ -43,7 +48,8 @@ def draw_labels(
     # K pieces of all lanes, each drawn in the square of pixels around its middle.
     # Between whole pixels, where lines of whole widths would end on pixel centres on both sides.
     nudge = torch.tensor([1e-3, 4e-4], device=device)
-    start, end, lane = _pieces(lanes[drawn] + nudge, size, radius)
+    longer, rows = _prolonged(lanes[drawn] + nudge, 2 * radius / _STEEP)
+    start, end, lane = _pieces(longer, size, radius)
     centre = (start + end) / 2
     half = (end - start).norm(dim=1) / 2
     along_u, along_v = ((end - start) / (2 * half[:, None]).clamp(min=1e-6)).unbind(dim=1)
@@ -58,6 +64,7 @@ def draw_labels(
     across = (du * along_v[:, None])[:, None] - (dv * along_u[:, None])[:, :, None]
     beyond = along.abs_().sub_(half[:, None, None]).clamp_(min=0)
     inside = beyond.square_().add_(across.square_()) <= radius * radius
+    inside &= ((v >= rows[lane, :1] - radius) & (v <= rows[lane, 1:] + radius))[:, :, None]
 
     # The canvas has a margin, so that squares need no clipping.
     margin = 2 * reach
@@ -85,6 +92,28 @@ def draw_line(
     points = torch.from_numpy(np.array(lane, np.float32))[None, None]
     slot = torch.zeros(1, 1, dtype=torch.long)
     classes[draw_labels(points, slot, 1, (width, height), thickness)[0].numpy() > 0] = number
+
+
+def _prolonged(lanes: Tensor, by: float) -> tuple[Tensor, Tensor]:
+    """Polylines L×N×2 with straight ends, `by` longer, and the first and last row L×2 of each.
+
+    An end that is not steep, or not where its lane has its first or last row, stays as it is, and
+    does not bound the rows.
+    """
+    v = lanes[..., 1]
+    ends, bounds = [], []
+    for end, next_to_it in ((0, 1), (-1, -2)):
+        step = lanes[:, end] - lanes[:, next_to_it]
+        steep = step[:, 1].abs() > _STEEP * step[:, 0].abs()
+        first, last = v[:, end] <= v.amin(dim=1), v[:, end] >= v.amax(dim=1)
+        on = steep & (first | last)
+        step = step / step.norm(dim=1, keepdim=True).clamp(min=1e-6) * on[:, None]
+        ends.append((lanes[:, end] + by * step)[:, None])
+        bounds.append((v[:, end], on & first, on & last))
+    far = torch.full_like(v[:, 0], torch.inf)
+    top = torch.stack([torch.where(is_first, at, -far) for at, is_first, _ in bounds]).amax(dim=0)
+    bottom = torch.stack([torch.where(is_last, at, far) for at, _, is_last in bounds]).amin(dim=0)
+    return torch.cat([ends[0], lanes, ends[1]], dim=1), torch.stack([top, bottom], dim=1)
 
 
 def _pieces(lanes: Tensor, size: tuple[int, int], radius: float) -> tuple[Tensor, Tensor, Tensor]:
