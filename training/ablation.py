@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from lane_sad_ros.files import replacing
+from lane_sad_ros.files import replacing, write_json, write_text
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
 
@@ -199,8 +199,7 @@ def _run(job: _Job, distillation: Distillation) -> None:
     network = load_network(job.folder / "weights.safetensors")
     for source in job.config.validation:
         results[source.name] |= soft_figures(network, job.config, source, distillation)
-    with replacing(job.folder / _RESULT) as partial:
-        partial.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(job.folder / _RESULT, results)
 
 
 def soft_figures(
@@ -408,10 +407,8 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def _report(output: Path, config: Config, seeds: Sequence[int]) -> dict[str, Any]:
     """Write what there is so far: ablation.json, ablation.md and the plots."""
     found = summary(output, config, seeds)
-    with replacing(output / "ablation.json") as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    with replacing(output / "ablation.md") as partial:
-        partial.write_text(tables(found, config.validation), encoding="utf-8")
+    write_json(output / "ablation.json", found)
+    write_text(output / "ablation.md", tables(found, config.validation))
     control = found["variants"][CONTROL]["runs"]
     columns = _columns(found, config.validation)
     differences = {

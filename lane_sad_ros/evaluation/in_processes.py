@@ -41,7 +41,7 @@ def in_parts(
         yield from map(work, parts)
         return
     # spawn: forking a process that has threads, such as OpenCV's, may lock it up.
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare_process)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), prepare_process)
     try:
         waiting: deque[Future[Answer]] = deque()
         for part in parts:
@@ -59,6 +59,7 @@ def _parts(items: Iterator[Item]) -> Iterator[list[Item]]:
         yield part
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
+    """Begins a process that works for this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends its processes
     cv2.setNumThreads(1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import signal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
@@ -16,12 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lane_sad_ros.evaluation.in_processes import all_cores
+from lane_sad_ros.evaluation.in_processes import all_cores, prepare_process
 from lane_sad_ros.files import parse_json, read_text, replacing, write_json
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6
@@ -205,7 +203,7 @@ def _write(output: Path, jobs: Sequence[_Job], processes: int, unit: str) -> Pat
         if processes > 1 and missing:
             # Fresh interpreters: forking a process with OpenCV's threads may lock up.
             context = multiprocessing.get_context("spawn")
-            with context.Pool(min(processes, len(missing)), _prepare_worker) as pool:
+            with context.Pool(min(processes, len(missing)), prepare_process) as pool:
                 for _ in pool.imap_unordered(_write_job, missing, chunksize=4):
                     progress.update()
         else:
@@ -226,11 +224,6 @@ def _write(output: Path, jobs: Sequence[_Job], processes: int, unit: str) -> Pat
             label_file.write(json.dumps(record["label"]) + "\n")
             scene_file.write(json.dumps(record["scene"]) + "\n")
     return labels
-
-
-def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    cv2.setNumThreads(1)
 
 
 def _write_job(job: _Job) -> None:

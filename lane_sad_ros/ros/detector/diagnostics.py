@@ -8,7 +8,7 @@ became active.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -101,46 +101,33 @@ class CameraMonitor:
         self._bad: Counter[str] = Counter()
         self._last_received: float | None = None
         self._qos_problem = ""
-        self._received = Window()
-        self._dropped = Window()
-        self._processed = Window()
-        self._found = Window()
-        self._batch = Window()
-        self._lost = Window()
-        self._unheard = Window()
-        self._bad_frames = Window()
-        self._failures = Window()
+        self._recent: defaultdict[str, Window] = defaultdict(Window)
         self._paced = Window()
         self._last_bad = self._last_failure = self._last_groundless = ""
         self._without_ground: Counter[str] = Counter()
-        self._no_ground = Window()
         self._ground = _UNHEARD
         self._latencies = {stage: Window() for stage in STAGES}
 
     def received(self, now: float) -> None:
         """A frame arrived."""
         with self._lock:
-            self._counts["received"] += 1
+            self._count("received", now)
             self._last_received = now
-            self._received.add(now)
 
     def dropped(self, now: float) -> None:
         """A newer frame replaced one that nobody had looked at."""
         with self._lock:
-            self._counts["dropped"] += 1
-            self._dropped.add(now)
+            self._count("dropped", now)
 
     def lost(self, now: float, frames: int) -> None:
         """The middleware lost frames on the way."""
         with self._lock:
-            self._counts["lost"] += frames
-            self._lost.add(now, frames)
+            self._count("lost", now, frames)
 
     def unheard(self, now: float) -> None:
         """A frame was left alone because nobody listens."""
         with self._lock:
-            self._counts["unheard"] += 1
-            self._unheard.add(now)
+            self._count("unheard", now)
             self._paced = Window()
             self._ground = _UNHEARD
 
@@ -148,24 +135,22 @@ class CameraMonitor:
         """A frame could not be used."""
         with self._lock:
             self._bad[reason] += 1
-            self._bad_frames.add(now)
+            self._count("bad", now)
             self._last_bad = words
 
     def failed(self, now: float, words: str) -> None:
         """The detector failed on a frame."""
         with self._lock:
-            self._counts["failed"] += 1
-            self._failures.add(now)
+            self._count("failed", now)
             self._last_failure = words
 
     def processed(self, now: float, lanes_found: int, batch: int) -> None:
         """The lanes of a frame are out, which was one of `batch` frames detected together."""
         with self._lock:
-            self._counts["processed"] += 1
-            self._processed.add(now)
+            self._count("processed", now)
             self._paced.add(now, now)
-            self._found.add(now, lanes_found)
-            self._batch.add(now, batch)
+            self._recent["lanes"].add(now, lanes_found)
+            self._recent["batch"].add(now, batch)
 
     def on_ground(self, source: str) -> None:
         """The lanes of a frame lie on the road, by a calibration from `source`."""
@@ -178,7 +163,7 @@ class CameraMonitor:
             self._without_ground[reason] += 1
             self._ground = words
             if wanted:
-                self._no_ground.add(now)
+                self._recent["no ground"].add(now)
                 self._last_groundless = words
 
     def ground_unheard(self) -> None:
@@ -226,26 +211,30 @@ class CameraMonitor:
             report.values = self._values(now)
             return report
 
+    def _count(self, what: str, now: float, frames: int = 1) -> None:
+        self._counts[what] += frames
+        self._recent[what].add(now, frames)
+
+    def _lately(self, what: str, now: float) -> int:
+        """How many frames lately."""
+        return int(sum(self._recent[what].values(now)))
+
     def _report_frames(self, report: Report, now: float, hint: str) -> None:
-        failures = len(self._failures.values(now))
-        if failures:
+        if failures := self._lately("failed", now):
             report.add(ERROR, f"{failures} frame(s) failed lately: {self._last_failure}")
-        bad = len(self._bad_frames.values(now))
-        if bad:
+        if bad := self._lately("bad", now):
             report.add(WARN, f"{bad} bad frame(s) lately, the last: {self._last_bad}")
-        lost = int(sum(self._lost.values(now)))
-        if lost:
+        if lost := self._lately("lost", now):
             report.add(WARN, f"{lost} frame(s) lost on the way lately: {hint}")
-        dropped, received = len(self._dropped.values(now)), len(self._received.values(now))
+        dropped, received = self._lately("dropped", now), self._lately("received", now)
         if received >= _MANY and dropped > received / 2:
             report.add(WARN, f"{dropped} of {received} frames dropped lately: {_TOO_SLOW}")
-        without = len(self._no_ground.values(now))
-        if without:
+        if without := self._lately("no ground", now):
             report.add(
                 WARN, f"{without} frame(s) lately without ground points: {self._last_groundless}"
             )
-        processed = self._found.values(now)
-        if self._unheard.values(now) and not processed:
+        processed = self._recent["lanes"].values(now)
+        if self._lately("unheard", now) and not processed:
             report.add(OK, "nobody subscribed, nothing computed")
         elif processed and not any(processed):
             report.add(OK, f"no lanes in the last {len(processed)} frame(s)")
@@ -259,22 +248,21 @@ class CameraMonitor:
             "frames lost on the way": str(self._counts["lost"]),
             "frames without subscriber": str(self._counts["unheard"]),
             "frames failed": str(self._counts["failed"]),
-            "frames bad": str(self._bad.total()),
+            "frames bad": str(self._counts["bad"]),
             **{f"frames bad: {reason}": str(count) for reason, count in self._bad.items()},
             **{
                 f"frames without ground: {reason}": str(count)
                 for reason, count in self._without_ground.items()
             },
             "ground": self._ground,
-            "rate in [Hz]": f"{len(self._received.values(now)) / span:.2f}",
-            "rate out [Hz]": f"{len(self._processed.values(now)) / span:.2f}",
+            "rate in [Hz]": f"{self._lately('received', now) / span:.2f}",
+            "rate out [Hz]": f"{self._lately('processed', now) / span:.2f}",
             "age of last frame [s]": (
                 "never" if self._last_received is None else f"{now - self._last_received:.2f}"
             ),
         }
-        for key, window in (("batch", self._batch), ("lanes", self._found)):
-            numbers = window.values(now)
-            if numbers:
+        for key in ("batch", "lanes"):
+            if numbers := self._recent[key].values(now):
                 values[f"{key} mean"] = f"{sum(numbers) / len(numbers):.2f}"
         for stage, window in self._latencies.items():
             values.update(_latency(stage, window.values(now)))
