@@ -26,11 +26,10 @@ from tqdm import tqdm
 from lane_sad_ros.detection import Frame, LaneDetector
 from lane_sad_ros.evaluation import tusimple
 from lane_sad_ros.evaluation.culane import Counts
-from lane_sad_ros.formats import tusimple as tusimple_files
 from lane_sad_ros.image_files import read_image
 from training.datasets.polylines import Labels, PolylineImages
 from training.datasets.tusimple import TuSimple
-from training.validation import score_polylines
+from training.validation import score_polylines, tusimple_records
 
 DATA = Path(os.environ.get("LANE_SAD_DATA", "data"))
 SETS = (
@@ -116,13 +115,8 @@ def measure(detector: LaneDetector, path: Path, dataset: PolylineImages | TuSimp
 
 
 def _tusimple(detector: LaneDetector, dataset: TuSimple) -> str:
-    results = []
-    for path, record in tqdm(dataset.records, disable=None, leave=False):
-        (found,) = detector.detect([Frame(read_image(path))])
-        prediction = tusimple_files.to_record(
-            found.lanes, record["raw_file"], record["h_samples"], 1
-        )
-        results.append(tusimple.score(record, prediction))
+    found = tqdm(tusimple_records(detector, dataset), total=len(dataset), disable=None, leave=False)
+    results = [tusimple.score(*records) for records in found]
     accuracy, fp, fn = (sum(values) / len(results) for values in zip(*results, strict=True))
     return f"accuracy {100 * accuracy:.2f}, FP {fp:.3f}, FN {fn:.3f}"
 

@@ -18,7 +18,7 @@ from .config import Source, read_config
 from .datasets.bdd100k import BDD100K, write_truth
 from .datasets.culane import CULane
 from .datasets.tusimple import TuSimple
-from .validation import detections
+from .validation import detections, tusimple_records
 
 # The paper's figures of BDD100K are of its validation set; the test set's labels are not public.
 _SPLITS = {"tusimple": "test", "culane": "test", "bdd100k": "val"}
@@ -77,13 +77,9 @@ def _jobs(dataset: CULane | BDD100K) -> int:
 
 
 def _tusimple(detector: LaneDetector, dataset: TuSimple, path: Path, output: Path) -> list[Row]:
-    found = detections(detector, [image for image, _ in dataset.records])
-    records = (
-        tusimple_files.to_record(one.lanes, record["raw_file"], record["h_samples"], run_time_ms=1)
-        for (_, record), one in zip(dataset.records, found, strict=True)
-    )
     predictions = output / "predictions.json"
-    tusimple_files.write_predictions(predictions, records)
+    found = (prediction for _, prediction in tusimple_records(detector, dataset))
+    tusimple_files.write_predictions(predictions, found)
     here, paper = tusimple.evaluate(path / "test_label.json", predictions), tusimple.PAPER
     return [
         Row("accuracy", 100 * here.accuracy, 100 * paper.accuracy),

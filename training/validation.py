@@ -94,14 +94,19 @@ def merit(figures: Mapping[str, Mapping[str, float]]) -> float | None:
 
 
 def _tusimple(detector: LaneDetector, dataset: TuSimple) -> dict[str, float]:
-    results = []
-    images = [image for image, _ in dataset.records]
-    for (_, record), detection in zip(dataset.records, detections(detector, images), strict=True):
-        name, rows = record["raw_file"], record["h_samples"]
-        prediction = tusimple_files.to_record(detection.lanes, name, rows, run_time_ms=1)
-        results.append(tusimple.score(record, prediction))
+    results = [tusimple.score(*records) for records in tusimple_records(detector, dataset)]
     accuracy, fp, fn = np.mean(results, axis=0)
     return {"accuracy": float(accuracy), "fp": float(fp), "fn": float(fn)}
+
+
+def tusimple_records(
+    detector: LaneDetector, dataset: TuSimple
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The record of the labels and that of the prediction, for each image."""
+    found = detections(detector, [image for image, _ in dataset.records])
+    for (_, record), one in zip(dataset.records, found, strict=True):
+        name, rows = record["raw_file"], record["h_samples"]
+        yield record, tusimple_files.to_record(one.lanes, name, rows, run_time_ms=1)
 
 
 def _culane(detector: LaneDetector, dataset: CULane) -> dict[str, float]:
