@@ -57,9 +57,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """An empty file beside `path` to write to, with the same ending, that takes its place.
 
     Where the block raises, what it wrote is removed and a file that was at `path` stays as it was.
-    Makes the folder if need be. Raises OSError, which names `path`.
+    Makes the folder if need be. A link is followed; a device or pipe is itself what to write to.
+    Raises OSError, which names `path`.
     """
     target = Path(path)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield target
+        return
+    target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.stem[:64]}.{secrets.token_hex(8)}.partial{target.suffix}")
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

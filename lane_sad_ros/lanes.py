@@ -102,7 +102,7 @@ class Decoding:
             raise ValueError(f"smoothing must be odd and positive, not {self.smoothing}")
         if self.rows[2] == 0 or len(range(*self.rows)) == 0:
             raise ValueError(f"rows (start, stop, step) {self.rows} name no row")
-        _check("min_points", self.min_points, 0, MAX_SIDE, whole=True)
+        _check("min_points", self.min_points, 1, MAX_SIDE, whole=True)
         for name in ("point_threshold", "existence_threshold"):
             _check(name, getattr(self, name), 0, 1)
         _check("side_margin", self.side_margin, 0, MAX_SIDE)

@@ -75,11 +75,11 @@ def writing_video(
     codec = "vp09" if for_browsers else "mp4v"
     with replacing(path) as partial:
         writer = cv2.VideoWriter()
-        size, count = (0, 0), 0
+        size, count, left_out = (0, 0), 0, 0
         shown: Image = np.zeros((0, 0, 3), np.uint8)
 
         def add(image: Image, at: float | None = None) -> None:
-            nonlocal size, count, shown
+            nonlocal size, count, left_out, shown
             if not writer.isOpened():
                 size = image.shape[1], image.shape[0]
                 code = cv2.VideoWriter.fourcc(*codec)
@@ -87,8 +87,10 @@ def writing_video(
                     raise OSError(f"{path}: OpenCV cannot write a video of {codec} here")
             if (image.shape[1], image.shape[0]) != size:
                 image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            gap = 0 if at is None or not count else round(at * rate) - count
-            for picture in [*[shown] * min(gap, round(_HELD * rate)), image]:
+            gap = 0 if at is None or not count else round(at * rate) - count - left_out
+            held = min(max(gap, 0), round(_HELD * rate))
+            left_out += max(gap, 0) - held
+            for picture in [*[shown] * held, image]:
                 writer.write(picture)
                 count += 1
             shown = image

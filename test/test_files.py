@@ -1,5 +1,6 @@
 """Files appear whole or not at all, where they should, and are read with care."""
 
+import json
 import os
 import subprocess
 import sys
@@ -67,6 +68,18 @@ def test_a_planted_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(FileExistsError):
         files.write_json(tmp_path / "a.json", 1)
     assert mine.read_text() == "mine" and not (tmp_path / "a.json").exists()
+
+
+def test_a_link_is_followed_and_a_pipe_written_to(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link.json", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "disk" / "real.json")
+    files.write_json(link, 1)
+    assert link.is_symlink() and json.loads((tmp_path / "disk" / "real.json").read_text()) == 1
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.write_json(pipe, 2)
+    assert os.read(reader, 100) == b"2\n" and pipe.is_fifo()
+    os.close(reader)
 
 
 def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:

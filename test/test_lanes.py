@@ -149,6 +149,7 @@ def test_layouts_that_cannot_be(change, message) -> None:
         ({"rows": (0, 10**12, 1)}, "rows must be 3 whole numbers"),
         ({"point_threshold": float("nan")}, "point_threshold must be a number"),
         ({"existence_threshold": True}, "existence_threshold must be a number"),
+        ({"min_points": 0}, "min_points must be a whole number in .*, not 0"),
         ({"min_points": "2"}, "min_points must be a whole number in .*, not '2'"),
         ({"side_margin": -1.0}, r"side_margin must be a number in \[0, 16384\], not -1.0"),
     ],

@@ -91,6 +91,14 @@ def test_a_video_of_variable_rate_lasts_as_long_as_its_frames(tmp_path: Path) ->
     assert shades[11] == pytest.approx(48, abs=6) and shades[13] == pytest.approx(72, abs=6)
 
 
+def test_of_a_long_gap_ten_seconds_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with writing_video(path, 5.0) as add:
+        for index, at in enumerate([0.0, 60.0, 60.2, 60.4]):
+            add(frame(3 * index), at)
+    assert len(list(open_frames(path))) == 1 + 50 + 3
+
+
 def test_a_video_whose_frames_are_lost_does_not_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lane_sad_ros.cores import all_cores
 from lane_sad_ros.detection import LaneDetector, segmentation_to_image
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
-from lane_sad_ros.evaluation.in_processes import all_cores
 from lane_sad_ros.files import below, write_json
 from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import tusimple as tusimple_files

@@ -11,8 +11,8 @@ from lane_sad_ros import files
 from lane_sad_ros.arguments import count, parse_size, share, size_text
 from lane_sad_ros.cli import evaluate_bag
 from lane_sad_ros.cli.common import add_outputs, check_outputs, input_errors, progress_bar
+from lane_sad_ros.cores import all_cores
 from lane_sad_ros.evaluation import bdd100k, culane, tusimple
-from lane_sad_ros.evaluation.in_processes import all_cores
 from lane_sad_ros.formats import bdd100k as bdd100k_files
 from lane_sad_ros.formats import culane as culane_files
 from lane_sad_ros.formats import tusimple as tusimple_files

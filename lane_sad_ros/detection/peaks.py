@@ -32,6 +32,11 @@ class RowPeaks:
         rows = np.arange(*layout.decoding.rows, dtype=np.float64)
         at = (rows + 0.5 - top) * height / (bottom - top) - 0.5
         inside = (at > -0.5) & (at < height - 0.5)
+        if not inside.any():
+            raise ValueError(
+                f"the crop, rows {top} to {bottom} of {layout.image_size[1]}, holds none of the "
+                f"rows {rows[0]:g} to {rows[-1]:g} that lanes are looked for in"
+            )
         self.rows = rows[inside]
         """Sampled rows inside the crop, reference pixels, top to bottom."""
         nearest = at[inside].round().clip(0, height - 1).astype(np.int64)
@@ -87,7 +92,7 @@ class HostRowPeaks(RowPeaks):
         super().__init__(layout, torch.device("cpu"))
         weights = self._average.numpy()
         used = np.flatnonzero(weights.any(axis=0))
-        self._used = slice(used.min(initial=0), used.max(initial=-1) + 1)  # of the maps' rows
+        self._used = slice(used[0], used[-1] + 1)  # of the maps' rows
         self._bands = list(_bands(weights[:, self._used]))
         # Memory that is asked for anew at each frame costs more than the arithmetic.
         self._lanes, width = len(layout.slots), layout.input_size[0]

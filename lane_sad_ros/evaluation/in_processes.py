@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +17,6 @@ Answer = TypeVar("Answer")
 
 _PART = 64  # items handed to a process at a time
 _PARTS_WORTH_PROCESSES = 4  # with fewer, starting processes takes longer than the work
-
-
-def all_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_parts(

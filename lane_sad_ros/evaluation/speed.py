@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lane_sad_ros.cores import all_cores
 from lane_sad_ros.detection import LaneDetector
 from lane_sad_ros.detection.engines.cache import processor
 from lane_sad_ros.frames import Frame
@@ -103,7 +104,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     told = {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": all_cores(),
         "load": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -275,12 +275,14 @@ _STRAIGHT = 3000.0  # metres of radius from which on a lane looks straight
 
 def ego_words(ego: EgoLane) -> list[str]:
     """The figures of a valid ego lane: offset, width, heading and radius, a few words each."""
-    bend = f"radius {1 / abs(ego.curvature):.0f} m {_side(ego.curvature)}"
+    bend = "straight"
+    if abs(ego.curvature) * _STRAIGHT > 1:
+        bend = f"radius {1 / abs(ego.curvature):.0f} m {_side(ego.curvature)}"
     return [
         f"offset {abs(ego.lateral_offset):.2f} m {_side(ego.lateral_offset)}",
         f"width {ego.width:.2f} m",
         f"heading {abs(math.degrees(ego.heading)):.1f} deg {_side(ego.heading)}",
-        bend if abs(ego.curvature) * _STRAIGHT > 1 else "straight",
+        bend,
     ]
 
 

@@ -217,9 +217,15 @@ def test_a_drive_is_rendered_once_with_its_true_lanes(tmp_path):
         for one, other in zip(first.truth, second.truth, strict=True):
             np.testing.assert_array_equal(one.points, other.points)
 
+    (tmp_path / "2024-05-01").mkdir()
+    (tmp_path / "2024-05-01" / "drive.bag").touch()
+    with pytest.raises(ValueError, match="the drive lasts"):
+        render_drive(tmp_path, 1000, 10)
+    assert drive.folder.exists()
     other = render_drive(tmp_path, 0.1, 10)
     assert len(other.truth) == 1
     assert not drive.folder.exists()
+    assert (tmp_path / "2024-05-01" / "drive.bag").exists()
 
 
 def straight(slot, u):

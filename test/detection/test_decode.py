@@ -108,6 +108,12 @@ def test_the_host_leaves_out_lanes_that_do_not_exist() -> None:
     assert torch.equal(some_scores[~left_out], scores[~left_out])
 
 
+def test_a_crop_without_rows_to_look_in_is_refused() -> None:
+    width, height = WIDE.image_size
+    with pytest.raises(ValueError, match="rows 0 to 8 of .* holds none of the rows"):
+        RowPeaks(dataclasses.replace(WIDE, crop=(0, 0, width, 8)), CPU)
+
+
 def peaks(
     layout: LaneLayout, lanes: dict[int, NDArray[np.float64]], score: float = 0.9
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:

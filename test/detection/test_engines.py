@@ -18,6 +18,7 @@ from lane_sad_ros.detection.engines import ENGINES, EngineError, Job, make_engin
 from lane_sad_ros.detection.engines.auto import Trial, choose
 from lane_sad_ros.detection.engines.cache import find, keep, key
 from lane_sad_ros.lanes import Lane, Lanes
+from lane_sad_ros.network.onnx_file import onnx_model
 from lane_sad_ros.network.weights import load
 
 CPU = torch.device("cpu")
@@ -99,6 +100,25 @@ def test_converted_networks_are_kept_and_made_again_when_damaged(job, cache) -> 
     torch.testing.assert_close(make_engine("openvino", job)(given)[0], expected)
     (kept,) = cache.glob("*.blob")
     assert kept.stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_onnx_file_that_was_replaced_is_read_anew(make_weights, cache, tmp_path) -> None:
+    path, given, answers = tmp_path / "a.onnx", None, []
+    for seed in (0, 1):
+        network, layout, _ = load(make_weights(seed=seed))
+        job = Job(path, layout, CPU)
+        usable("openvino", job)
+        path.write_bytes(onnx_model(network, layout).SerializeToString())
+        given = pixels(1, job)
+        answers.append(make_engine("openvino", job)(given)[0].clone())
+        torch.testing.assert_close(
+            answers[-1],
+            make_engine("eager", Job(network, layout, CPU))(given)[0],
+            atol=1e-3,
+            rtol=0,
+        )
+    assert not torch.equal(*answers)
 
 
 def test_ctrl_c_is_heard_after_openvino_was_used_twice(job, make_weights, cache) -> None:
@@ -204,9 +224,65 @@ def test_auto_takes_the_fastest_of_those_with_the_same_lanes(
 def test_the_environment_names_the_engine_that_auto_takes(auto, monkeypatch) -> None:
     monkeypatch.setenv("LANE_SAD_ENGINE", "eager")
     assert auto().description["engine_reason"] == "named by LANE_SAD_ENGINE"
+    monkeypatch.setenv("LANE_SAD_ENGINE", "auto")
+    assert auto().description["engine"] in ("eager", "openvino")
     monkeypatch.setenv("LANE_SAD_ENGINE", "steam")
     with pytest.raises(ValueError, match="'steam' is not one of auto, eager"):
         auto()
+
+
+def test_what_failed_is_tried_again_on_another_day(job, auto, cache, monkeypatch) -> None:
+    """It may have lacked memory that others took."""
+    able = dataclasses.replace(ENGINES["openvino"], needs=())
+    monkeypatch.setitem(ENGINES, "openvino", able)
+    lacking = True
+
+    def tried(_: Job, name: str) -> Trial:
+        if name == "openvino" and lacking:
+            raise MemoryError("out of memory")
+        return Trial(lanes_of(10), 0.2 if name == "eager" else 0.1)
+
+    assert choose(job, tried)[0] == "eager"
+    lacking = False
+    assert choose(job, tried)[0] == "eager"  # not at every start
+    (choice,) = cache.glob("*.json")
+    yesterday = choice.stat().st_mtime - 90_000
+    os.utime(choice, (yesterday, yesterday))
+    assert choose(job, tried)[0] == "openvino"
+
+
+def test_a_choice_is_of_one_version_of_pytorch(job, auto, cache, monkeypatch) -> None:
+    able = dataclasses.replace(ENGINES["openvino"], needs=())
+    monkeypatch.setitem(ENGINES, "openvino", able)
+
+    def tried(_: Job, name: str) -> Trial:
+        return Trial(lanes_of(10), 0.2)
+
+    choose(job, tried)
+    assert "measured before" in choose(job, tried)[1]
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    assert "measured before" not in choose(job, tried)[1]
+
+
+def test_a_library_that_is_broken_fails_no_detector(job, auto, monkeypatch) -> None:
+    def broken(_: torch.device) -> bool:
+        raise ImportError("built for another NumPy")
+
+    for name in ("eager", "openvino"):
+        changed = dataclasses.replace(ENGINES[name], needs=(), works=broken)
+        monkeypatch.setitem(ENGINES, name, changed)
+        if name == "openvino":
+            with pytest.raises(EngineError, match="engine eager fails: built for another NumPy;"):
+                choose(job)
+        else:
+            monkeypatch.setitem(ENGINES, "openvino", dataclasses.replace(changed, works=bool))
+            assert choose(job)[0] == "openvino"
+
+
+def test_onnx_files_without_an_engine_say_what_is_needed(tmp_path, job, auto) -> None:
+    file = Job(tmp_path / "a.onnx", job.layout, torch.device("cuda:0"))
+    with pytest.raises(EngineError, match="engine openvino runs on cpu only, not on cuda:0"):
+        choose(file)
 
 
 # --- agreement

@@ -168,16 +168,25 @@ def test_requirements_are_pinned() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel of a copy of the sources: building leaves files beside them."""
+    """The wheel of the source distribution of a copy: building leaves files beside the sources."""
     source = tmp_path_factory.mktemp("wheel") / "source"
     source.mkdir()
-    for name in ("setup.py", "pyproject.toml", "package.xml", "LICENSE", "README.md"):
+    for name in (
+        "setup.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "package.xml",
+        "LICENSE",
+        "README.md",
+    ):
         shutil.copy(ROOT / name, source)
     for name in ("lane_sad_ros", "weights", "training"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "setup.py", "--quiet", "sdist"], cwd=source, check=True)
+    (made,) = (source / "dist").iterdir()
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", source, source],
+        [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", source, made],
         check=True,
         capture_output=True,
     )

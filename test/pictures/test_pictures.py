@@ -156,7 +156,8 @@ EGO = EgoLane(True, True, True, 3.6, -0.251, 0.02, 1 / 400)
 def test_figures_of_the_ego_lane_in_words():
     words = ["offset 0.25 m right", "width 3.60 m", "heading 1.1 deg left", "radius 400 m left"]
     assert ego_words(EGO) == words
-    assert ego_words(replace(EGO, curvature=-1e-4))[-1] == "straight"
+    for curvature in (-1e-4, 0.0):
+        assert ego_words(replace(EGO, curvature=curvature))[-1] == "straight"
     assert ego_words(replace(EGO, curvature=-1 / 500))[-1] == "radius 500 m right"
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lane_sad_ros.evaluation.in_processes import all_cores, prepare_process
+from lane_sad_ros.cores import all_cores
+from lane_sad_ros.evaluation.in_processes import prepare_process
 from lane_sad_ros.files import parse_json, read_text, replacing, write_json
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6

@@ -11,14 +11,18 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
+import torch
+
 from lane_sad_ros.detection.agreement import Agreement
-from lane_sad_ros.detection.engines import ENGINES, cache
-from lane_sad_ros.detection.engines.base import EngineError, Job
+from lane_sad_ros.detection.devices import device_name
+from lane_sad_ros.detection.engines import AUTO, ENGINES, cache
+from lane_sad_ros.detection.engines.base import Engine, EngineError, Job
 from lane_sad_ros.lanes import Lanes
 
 PICTURE = Path(__file__).with_name("road.jpg")
@@ -27,6 +31,7 @@ PICTURE = Path(__file__).with_name("road.jpg")
 # Of about a hundred points: the 99th would be that of one point.
 _PERCENTILE = 95
 _VARIABLE = "LANE_SAD_ENGINE"
+_AGAIN = 86400.0  # seconds after which engines are tried again where one has failed
 
 
 @dataclass(frozen=True)
@@ -61,22 +66,38 @@ def choose(job: Job, tried: Callable[[Job, str], Trial] = tried) -> tuple[str, s
     tried: tries the engine of a name.
     """
     asked = os.environ.get(_VARIABLE)
-    if asked:
+    if asked and asked != AUTO:
         return asked, f"named by {_VARIABLE}"
-    names = [name for name, engine in ENGINES.items() if engine.bound and not engine.fault(job)]
+    faults = {name: _fault(engine, job) for name, engine in ENGINES.items() if engine.bound}
+    names = [name for name, fault in faults.items() if not fault]
+    if not names:
+        raise EngineError("; ".join(f"engine {name} {fault}" for name, fault in faults.items()))
     if len(names) < 2:
-        return (names or ["eager"])[0], "no other is installed"
-    key = cache.key(job, "auto", *(f"{name} {_versions(name)}" for name in names))
+        return names[0], "no other is installed"
+    libraries = (f"{name} {_versions(name)}" for name in names)
+    key = cache.key(job, "auto", torch.__version__, device_name(job.device), *libraries)
     kept = cache.find(key, ".json")
     if kept is not None:
-        name, reason = json.loads(kept.read_bytes())
-        return name, f"{reason}, measured before"
+        name, reason, failed = json.loads(kept.read_bytes())
+        # What has failed may have lacked memory that others took.
+        if not failed or time.time() - kept.stat().st_mtime < _AGAIN:
+            return name, f"{reason}, measured before"
     try:
-        engine, why = _fastest(names, lambda name: tried(job, name), job.device.type == "cpu")
+        engine, why, failed = _fastest(
+            names, lambda name: tried(job, name), job.device.type == "cpu"
+        )
     except Exception as error:  # to have chosen is never worth a detector that does not start
         return names[0], f"none was tried ({error})"
-    cache.keep(key, ".json", json.dumps([engine, why]).encode())
+    cache.keep(key, ".json", json.dumps([engine, why, failed]).encode())
     return engine, why
+
+
+def _fault(engine: Engine, job: Job) -> str:
+    """As `Engine.fault`, which imports libraries that may be broken."""
+    try:
+        return engine.fault(job)
+    except Exception as error:
+        return f"fails: {(str(error) or repr(error)).splitlines()[0]}"
 
 
 def _versions(name: str) -> list[str]:
@@ -90,16 +111,21 @@ def _version(module: str) -> str:
         return " ".join(map(version, packages_distributions().get(module, ())))
 
 
-def _fastest(names: list[str], tried: Callable[[str], Trial], on_cpu: bool) -> tuple[str, str]:
-    """Of engines the first of which is the one that the others' lanes are compared with."""
+def _fastest(
+    names: list[str], tried: Callable[[str], Trial], on_cpu: bool
+) -> tuple[str, str, bool]:
+    """Of engines the first of which is the one that the others' lanes are compared with: its name,
+    why it, and whether one has failed.
+    """
     trials: dict[str, Trial] = {}
-    left_out = []
+    left_out, failed = [], False
     reference: Lanes | None = None
     for name in names:
         try:
             trial = tried(name)
         except Exception as error:  # a library that fails in any way must not fail the detector
             left_out.append(f"{name} fails: {(str(error) or repr(error)).splitlines()[0]}")
+            failed = True
             continue
         reference = reference or trial.lanes
         agreement = Agreement()
@@ -110,8 +136,8 @@ def _fastest(names: list[str], tried: Callable[[str], Trial], on_cpu: bool) -> t
             off = agreement.pixels(_PERCENTILE)
             left_out.append(f"{name} gives other lanes ({off:.1f} pixels off)")
     if not trials:
-        return names[0], "; ".join(left_out)
+        return names[0], "; ".join(left_out), failed
     best = min(trials, key=lambda name: trials[name].seconds)
     told = ", ".join(f"{name} {1e3 * one.seconds:.1f} ms" for name, one in sorted(trials.items()))
     unit = "of CPU time" if on_cpu else "a frame"
-    return best, "; ".join([f"fastest with the same lanes ({told} {unit})", *left_out])
+    return best, "; ".join([f"fastest with the same lanes ({told} {unit})", *left_out]), failed

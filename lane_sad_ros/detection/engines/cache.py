@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torch import nn
 
+from lane_sad_ros.cores import all_cores
 from lane_sad_ros.detection.engines.base import Job
 from lane_sad_ros.files import replacing
 
@@ -65,7 +66,7 @@ def _name(key: str, content: bytes, suffix: str) -> str:
 def machine() -> str:
     """The processor, its instructions and the number of its cores."""
     flags = _cpuinfo().get("flags") or _cpuinfo().get("Features", "")
-    return f"{processor()} {flags} {len(os.sched_getaffinity(0))}"
+    return f"{processor()} {flags} {all_cores()}"
 
 
 def processor() -> str:

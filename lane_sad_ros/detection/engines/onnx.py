@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lane_sad_ros.detection.engines import cache
-from lane_sad_ros.detection.engines.base import Job
+from lane_sad_ros.detection.engines.base import EngineError, Job
 from lane_sad_ros.detection.preprocess import Normalise
 from lane_sad_ros.network.onnx_file import onnx_model
 
@@ -29,6 +29,10 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(
             _content(job), options, providers=[(provider, where)]
         )
+        if provider not in self._session.get_providers():  # it falls back to the CPU without a word
+            raise EngineError(
+                "ONNX Runtime could not load CUDA: its CUDA and cuDNN libraries are missing"
+            )
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         images = self._normalise(pixels).contiguous().cpu().numpy()

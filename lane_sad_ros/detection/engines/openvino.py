@@ -81,7 +81,7 @@ def convert(job: Job, batch: int) -> Any:
     from openvino.preprocess import PrePostProcessor
 
     width, height = job.layout.input_size
-    model = _converted(job.network, job.layout.input_size).clone()
+    model = _converted(cache.fingerprint(job), job.network, job.layout.input_size).clone()
     model.reshape([batch, 3, height, width])
     steps = PrePostProcessor(model)
     pixels = steps.input()
@@ -120,7 +120,10 @@ def _use_cells(model: Any) -> None:
 
 
 @functools.lru_cache(maxsize=1)  # for all batch sizes and both precisions
-def _converted(network: torch.nn.Module | Path, input_size: tuple[int, int]) -> Any:
+def _converted(
+    fingerprint: str, network: torch.nn.Module | Path, input_size: tuple[int, int]
+) -> Any:
+    """fingerprint: of the network, whose file may have been replaced."""
     import openvino
 
     if isinstance(network, Path):
