@@ -362,6 +362,8 @@ class Changes:
         inputs = self._normalise(recoloured.contiguous(memory_format=torch.channels_last))
         slots = len(self.layout.slots)
         classes = self._drawn(batch)
+        if inside is not None:
+            classes = classes.masked_fill(~inside, 0)
         if host.mapped.any():
             maps = _nearest(batch.classes, column, row, inside)
             swapped = batch.mirrored[:, None, None] & (maps > 0)

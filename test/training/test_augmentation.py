@@ -405,6 +405,18 @@ def test_cut_images_have_other_cameras_shapes_and_labels_on_the_paint() -> None:
         assert sum(compared) > 8
 
 
+def test_what_is_beyond_a_cut_has_no_label() -> None:
+    """Whether the labels are lanes, which go on there, or a class map, which does not."""
+    sample = painted()
+    mapped = dataclasses.replace(sample, lanes=(), classes=class_map(sample, (1, 2, 3)))
+    ranges = dataclasses.replace(NONE, cut=1.0, shapes=(1.2, 2.6), rotation=8.0)
+    for found, of_map in zip(
+        *(changed(*[kind] * 16, ranges=ranges)[1] for kind in (sample, mapped)), strict=True
+    ):
+        near = cv2.dilate((of_map > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
+        assert not ((found > 0) & (near == 0)).any()
+
+
 def test_one_slot_has_nothing_to_swap() -> None:
     layout = dataclasses.replace(LAYOUT, slots=("lane",))
     sample = painted()
