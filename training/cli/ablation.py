@@ -22,17 +22,22 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("output", type=Path, help="folder of the runs and of the tables")
     add_overrides(parser)
-    parser.add_argument("--config", type=Path, default=CONFIG, help="what all runs share")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=CONFIG,
+        help="what all runs share (default: training/configs/ablation.yaml)",
+    )
     parser.add_argument(
         "--seeds", type=int, default=3, help="runs of each kind (default: %(default)s)"
     )
-    names = ", ".join(variant.name for variant in VARIANTS)
+    kinds = "; ".join(f"{variant.name}: {variant.description}" for variant in VARIANTS[1:])
     parser.add_argument(
         "--only",
         nargs="+",
         default=[],
         metavar="NAME",
-        help=f"kinds to run beside the one without distillation: {names}",
+        help=f"kinds to run beside the one without distillation (default: all): {kinds}",
     )
     parser.set_defaults(run=_run, parser=parser)
 
