@@ -121,7 +121,10 @@ class Learner:
 
 def make_network(config: Config, layout: LaneLayout) -> LaneNetwork:
     """The network of a configuration, with the weights that it is to start from."""
+    initial = None if config.initial is None else load_network(config.initial)
     options = {"shared_encoder": True} if config.shared_encoder else {}
+    if initial is not None and initial.options.get("activate_branch"):
+        options["activate_branch"] = True  # as imported weights have it, which no key asks for
     network = build_network(
         config.arch, len(layout.slots), layout.input_size, existence=config.existence, **options
     )
@@ -131,8 +134,7 @@ def make_network(config: Config, layout: LaneLayout) -> LaneNetwork:
                 module.p = 0.0
     if config.backbone is not None:
         load_backbone(network, config.backbone)
-    if config.initial is not None:
-        initial = load_network(config.initial)
+    if initial is not None:
         wanted, found = (
             {**describe_network(n), "lanes": n.lanes, "input_size": n.input_size}
             for n in (network, initial)

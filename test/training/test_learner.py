@@ -246,6 +246,16 @@ def test_initial_weights_are_the_start(tmp_path: Path) -> None:
         assert torch.equal(part, network.state_dict()[name]), name
 
 
+def test_imported_weights_can_be_the_start(tmp_path: Path) -> None:
+    """Those of ENet-SAD_Pytorch have an activation that no key asks for."""
+    layout = CONFIG.lane_layout()
+    network = build_network("enet_sad", len(layout.slots), layout.input_size, activate_branch=True)
+    save_network(tmp_path / "a.safetensors", network, layout, {}, {})
+    made = make_network(dataclasses.replace(CONFIG, initial=tmp_path / "a.safetensors"), layout)
+    assert made.options["activate_branch"] is True
+    assert all(torch.equal(made.state_dict()[n], v) for n, v in network.state_dict().items())
+
+
 def test_the_network_is_what_the_configuration_says() -> None:
     layout, images = CONFIG.lane_layout(), torch.zeros(1, 3, 32, 64)
     own = make_network(CONFIG, layout).eval()
