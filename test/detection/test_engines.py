@@ -231,6 +231,23 @@ def test_the_environment_names_the_engine_that_auto_takes(auto, monkeypatch) -> 
         auto()
 
 
+def test_auto_does_not_try_what_is_known_to_be_slower(job, auto, monkeypatch) -> None:
+    able = dataclasses.replace(ENGINES["openvino"], needs=())
+    monkeypatch.setitem(ENGINES, "openvino", able)
+    monkeypatch.setitem(ENGINES, "onnx", dataclasses.replace(able, slower_than="openvino"))
+    asked = []
+
+    def tried(_: Job, name: str) -> Trial:
+        asked.append(name)
+        return Trial(lanes_of(10), 0.2)
+
+    choose(job, tried)
+    assert asked == ["eager", "openvino"]
+    monkeypatch.delitem(ENGINES, "openvino")
+    choose(job, tried)
+    assert asked[2:] == ["eager", "onnx"]
+
+
 def test_what_failed_is_tried_again_on_another_day(job, auto, cache, monkeypatch) -> None:
     """It may have lacked memory that others took."""
     able = dataclasses.replace(ENGINES["openvino"], needs=())

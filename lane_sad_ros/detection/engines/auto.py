@@ -69,9 +69,10 @@ def choose(job: Job, tried: Callable[[Job, str], Trial] = tried) -> tuple[str, s
     if asked and asked != AUTO:
         return asked, f"named by {_VARIABLE}"
     faults = {name: _fault(engine, job) for name, engine in ENGINES.items() if engine.bound}
-    names = [name for name, fault in faults.items() if not fault]
-    if not names:
+    able = [name for name, fault in faults.items() if not fault]
+    if not able:
         raise EngineError("; ".join(f"engine {name} {fault}" for name, fault in faults.items()))
+    names = [name for name in able if ENGINES[name].slower_than not in able]
     if len(names) < 2:
         return names[0], "no other is installed"
     libraries = (f"{name} {_versions(name)}" for name in names)

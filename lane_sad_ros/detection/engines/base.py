@@ -56,6 +56,7 @@ class Engine:
     devices: types it runs on. needs: modules that must be importable.
     extra: of the package, which installs them. bound: how far its lanes may be from those of
     `eager`, pixels at the 99th percentile, to be offered by `auto`; 0 leaves it to be asked for.
+    slower_than: an engine beside which `auto` does not try this one.
     onnx: runs ONNX files too. captures: all of the detector's work on the device is captured in
     CUDA graphs, by `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
     """
@@ -65,6 +66,7 @@ class Engine:
     needs: tuple[str, ...] = ()
     extra: str = ""
     bound: float = 0.0
+    slower_than: str = ""
     onnx: bool = False
     captures: bool = False
     works: Callable[[torch.device], bool] = lambda _: True
