@@ -105,7 +105,7 @@ class _Run:
         self.lines = 0
         self.figures: Figures = {}
         self.validated: int | None = None
-        self.put_off: int | None = None  # the step at which no time was left to validate
+        self.validating: int | None = None  # the step whose validation was begun last
         self.best: float | None = None
         self._load()
 
@@ -120,8 +120,8 @@ class _Run:
         """Train to a step; the first process has the history and does what is needed once."""
         config = self.config
         due = self.step >= until or (self.step and self.step % config.validate_every == 0)
-        if due or self.step == self.put_off:
-            self.put_off = None
+        if due or self.step == self.validating:
+            self.validating = None
             self._validate(history)  # of a run that was killed before it had done so
         progress = tqdm(
             batches(self.samples, self.fabric, self.step, until),
@@ -175,13 +175,12 @@ class _Run:
 
     def _validate(self, history: History | None) -> Figures:
         """Figures of the averaged network, by the first process; its weights are written."""
-        if history is not None and self.step not in (self.validated, self.put_off):
+        if history is not None and self.step not in (self.validated, self.validating):
+            self.validating = self.step
             self._save(history)  # first, as a validation may take long
             try:
                 self._keep(self._measure(), history)
             except TimeUp:
-                self.put_off = self.step
-                self._save(history)
                 tqdm.write(
                     f"step {self.step}: no time left to validate; the next leg begins with it"
                 )
@@ -261,7 +260,7 @@ class _Run:
 
     def _progress(self) -> dict[str, Any]:
         """How far the run is, for its checkpoint."""
-        names = ("step", "seconds", "figures", "validated", "put_off", "best")
+        names = ("step", "seconds", "figures", "validated", "validating", "best")
         return {name: getattr(self, name) for name in names}
 
     def _load(self) -> None:

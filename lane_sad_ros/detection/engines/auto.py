@@ -98,7 +98,11 @@ def _fault(engine: Engine, job: Job) -> str:
     try:
         return engine.fault(job)
     except Exception as error:
-        return f"fails: {(str(error) or repr(error)).splitlines()[0]}"
+        return _failure(error)
+
+
+def _failure(error: Exception) -> str:
+    return f"fails: {(str(error) or repr(error)).splitlines()[0]}"
 
 
 def _versions(name: str) -> list[str]:
@@ -125,7 +129,7 @@ def _fastest(
         try:
             trial = tried(name)
         except Exception as error:  # a library that fails in any way must not fail the detector
-            left_out.append(f"{name} fails: {(str(error) or repr(error)).splitlines()[0]}")
+            left_out.append(f"{name} {_failure(error)}")
             failed = True
             continue
         reference = reference or trial.lanes
