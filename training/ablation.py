@@ -27,7 +27,7 @@ from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
 
 from .augmentation import NONE, Changes, prepare
-from .config import Config, Source, blocks, differing, plain
+from .config import Config, Source, blocks, decoder, differing, plain
 from .datasets import Reading
 from .distillation import (
     Distillation,
@@ -52,8 +52,8 @@ class Variant:
     """One way to distil.
 
     name: of its folders. changes: to the configuration's distillation. start: as a share of that
-    distillation's start. paths: (lower, higher) blocks by number from 1; None: the network's own.
-    supervision: weight of deep supervision.
+    distillation's start. paths: (lower, higher) blocks by number from 1, the decoder's last map
+    being the fifth; None: the network's own. supervision: weight of deep supervision.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Variant:
 
     def of(self, config: Config, seed: int) -> Config:
         """The configuration of a run of this variant."""
-        names = blocks(config.arch)
+        names = (*blocks(config.arch), decoder(config.arch))
         changes = {"start": round(self.start * config.distillation.start), **self.changes}
         if self.paths is not None:
             changes["paths"] = tuple((names[low - 1], names[high - 1]) for low, high in self.paths)
@@ -96,6 +96,8 @@ VARIANTS = (
         "all six forward paths",
         paths=((1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)),
     ),
+    Variant("decoder", "E2, E3, E4 towards the decoder's map", paths=((2, 5), (3, 5), (4, 5))),
+    Variant("sharp", "maps of lower entropy, 0.6 of a flat one's", {"entropy": 0.6}),
     _with_mapping("sum", 1.0),
     _with_mapping("sum", 4.0),
     _with_mapping("max", 2.0),
@@ -334,8 +336,10 @@ def tables(found: Mapping[str, Any], sources: Sequence[Source]) -> str:
     differences = [["", *columns.values()]]
     for name, variant in found["variants"].items():
         statistics, runs = variant["statistics"], len(variant["runs"])
+        if not runs:
+            continue
         title = f"**{name}**: {variant['description']}"
-        missing = f"{runs} of {wanted}, others missing" if runs else "missing"
+        missing = f"{runs} of {wanted}, others missing"
         cells = [statistics.get(key) for key in columns]
         figures.append(
             [title, str(runs) if runs == wanted else missing]

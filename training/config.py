@@ -31,6 +31,11 @@ def blocks(arch: str) -> tuple[str, str, str, str]:
     return (f"{stage}1", f"{stage}2", f"{stage}3", f"{stage}4")
 
 
+def decoder(arch: str) -> str:
+    """The name of the block whose features the segmentation is made from."""
+    return "decoder1" if arch == "enet_sad" else "reduce"
+
+
 def paper_paths(arch: str) -> tuple[tuple[str, str], ...]:
     """The paths that the paper distils along: the second block to the third to the fourth."""
     _, second, third, fourth = blocks(arch)

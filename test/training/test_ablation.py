@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import default_collate
 
 import training.ablation
+from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import load_network
 from training.ablation import (
     CONFIG,
@@ -181,6 +182,8 @@ def test_variants_are_what_they_are_called() -> None:
         "forward": {
             "paths": ((e1, e2), (e1, e3), (e1, e4), (e2, e3), (e2, e4), (e3, e4)),
         },
+        "decoder": {"paths": ((e2, "decoder1"), (e3, "decoder1"), (e4, "decoder1"))},
+        "sharp": {"entropy": 0.6},
         "sum1": {"power": 1.0},
         "sum4": {"power": 4.0},
         "max2": {"mapping": "max"},
@@ -189,6 +192,17 @@ def test_variants_are_what_they_are_called() -> None:
     assert {v.of(shared, seed=5).seed for v in VARIANTS} == {5}
     supervised = {v.name for v in VARIANTS if v.of(shared, seed=5).deep_supervision.weight > 0}
     assert supervised == {"deep"}
+
+
+@pytest.mark.parametrize("arch", ["enet_sad", "resnet18"])
+def test_variants_distil_between_layers_that_the_network_has(arch: str) -> None:
+    network = build_network(arch, lanes=2, input_size=(64, 32))
+    config = dataclasses.replace(read_config(CONFIG), arch=arch)
+    for variant in VARIANTS:
+        sad = SelfAttentionDistillation(network, variant.of(config, 1).resolved_distillation())
+        network(torch.zeros(1, 3, 32, 64))
+        assert sad.loss().isfinite()
+        sad.remove()
 
 
 def test_statistics_are_of_pairs() -> None:
@@ -236,7 +250,7 @@ def made_up(**runs: list[float]) -> dict[str, Any]:
     }
 
 
-def test_tables_show_percent_and_say_what_is_missing() -> None:
+def test_tables_show_percent_and_which_runs_are_missing() -> None:
     found = made_up(none=[0.5, 0.7], late=[0.52, 0.73], low=[0.4], backward=[])
     text = tables(found, [Source(Path("set.json"))])
     text, attention = text.split("Attention on set")
@@ -250,7 +264,6 @@ def test_tables_show_percent_and_say_what_is_missing() -> None:
         "none": [["2", "60.00 ± 14.14"]],
         "late": [["2", "62.50 ± 14.85"], ["+2.50 ± 6.35"]],
         "low": [["1 of 2, others missing", "40.00"], ["-10.00"]],
-        "backward": [["missing", "missing"], ["missing"]],
     }
     assert attention.count("| **") == 3
     assert "| **low** | 0.0100 | 0.50 | 1.00 | 1.50 | 2.00 | E2 4 |" in attention
