@@ -96,7 +96,13 @@ VARIANTS = (
         "all six forward paths",
         paths=((1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)),
     ),
-    Variant("decoder", "E2, E3, E4 towards the decoder's map", paths=((2, 5), (3, 5), (4, 5))),
+    # Its map has 16 times the pixels, so that γ = 0.1 would give a fifth of the others' gradient.
+    Variant(
+        "decoder",
+        "E2, E3, E4 towards the decoder's map, γ ten times as large",
+        {"weight": 1.0},
+        paths=((2, 5), (3, 5), (4, 5)),
+    ),
     Variant("sharp", "maps of lower entropy, 0.6 of a flat one's", {"entropy": 0.6}),
     _with_mapping("sum", 1.0),
     _with_mapping("sum", 4.0),

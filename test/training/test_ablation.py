@@ -182,7 +182,10 @@ def test_variants_are_what_they_are_called() -> None:
         "forward": {
             "paths": ((e1, e2), (e1, e3), (e1, e4), (e2, e3), (e2, e4), (e3, e4)),
         },
-        "decoder": {"paths": ((e2, "decoder1"), (e3, "decoder1"), (e4, "decoder1"))},
+        "decoder": {
+            "weight": 1.0,
+            "paths": ((e2, "decoder1"), (e3, "decoder1"), (e4, "decoder1")),
+        },
         "sharp": {"entropy": 0.6},
         "sum1": {"power": 1.0},
         "sum4": {"power": 4.0},
