@@ -145,7 +145,9 @@ class _Spinner(threading.Thread):
         except ExternalShutdownException:
             pass
         except Exception:
-            self.failed = True
-            traceback.print_exc()
+            # What a callback that is under way meets when the context is shut down is no error.
+            if self._node.context.ok():
+                self.failed = True
+                traceback.print_exc()
         finally:
             self._stop_process()
