@@ -345,10 +345,9 @@ def tables(found: Mapping[str, Any], sources: Sequence[Source]) -> str:
         if not runs:
             continue
         title = f"**{name}**: {variant['description']}"
-        missing = f"{runs} of {wanted}, others missing"
         cells = [statistics.get(key) for key in columns]
         figures.append(
-            [title, str(runs) if runs == wanted else missing]
+            [title, str(runs) if runs == wanted else f"{runs} of {wanted}, others missing"]
             + [_cell(values, "mean", "sd") for values in cells]
         )
         if name != CONTROL:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -95,8 +95,8 @@ def run(name: str, create: Callable[[Stop, list[str]], Task], args: list[str] | 
     code = task.exit_code
     # Where something does not end, such as the compilation of a network, the process ends without.
     if finished:
+        spinner.end()  # before the context, which a callback under way may use
         rclpy.try_shutdown()
-        spinner.join()
         task.node.destroy_node()
         code = code or int(spinner.failed)
         del task, spinner
@@ -129,25 +129,28 @@ def end_with_parent(node: Node, stop: Stop) -> None:
 
 
 class _Spinner(threading.Thread):
-    """Runs the node's callbacks until the context is shut down, and calls `stop` at its end."""
+    """Runs the node's callbacks until `end` or an error, and calls `stop` at its end."""
 
     def __init__(self, node: Node, stop: Stop) -> None:
         super().__init__(name="executor", daemon=True)
-        self._node = node
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
         self._stop_process = stop
+        self._ending = False
         self.failed = False
 
     def run(self) -> None:
-        executor = SingleThreadedExecutor()
-        executor.add_node(self._node)
         try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
+            while not self._ending:
+                self._executor.spin_once()
         except Exception:
-            # What a callback that is under way meets when the context is shut down is no error.
-            if self._node.context.ok():
-                self.failed = True
-                traceback.print_exc()
+            self.failed = True
+            traceback.print_exc()
         finally:
             self._stop_process()
+
+    def end(self) -> None:
+        """Returns when the callback that is under way has."""
+        self._ending = True
+        self._executor.create_task(lambda: None)  # wakes an executor that waits for work
+        self.join()
