@@ -53,7 +53,8 @@ class Variant:
 
     name: of its folders. changes: to the configuration's distillation. start: as a share of that
     distillation's start. paths: (lower, higher) blocks by number from 1, the decoder's last map
-    being the fifth; None: the network's own. supervision: weight of deep supervision.
+    being the fifth; None: the network's own. ramped: whether γ grows until the last step.
+    supervision: weight of deep supervision.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Variant:
     changes: dict[str, Any] = field(default_factory=dict)
     start: float = 1.0
     paths: tuple[tuple[int, int], ...] | None = None
+    ramped: bool = False
     supervision: float = 0.0
 
     def of(self, config: Config, seed: int) -> Config:
@@ -69,6 +71,8 @@ class Variant:
         changes = {"start": round(self.start * config.distillation.start), **self.changes}
         if self.paths is not None:
             changes["paths"] = tuple((names[low - 1], names[high - 1]) for low, high in self.paths)
+        if self.ramped:
+            changes["ramp"] = config.steps - config.distillation.start
         distillation = dataclasses.replace(config.distillation, **changes)
         deep = dataclasses.replace(config.deep_supervision, weight=self.supervision)
         return dataclasses.replace(
@@ -104,6 +108,7 @@ VARIANTS = (
         paths=((2, 5), (3, 5), (4, 5)),
     ),
     Variant("sharp", "maps of lower entropy, 0.6 of a flat one's", {"entropy": 0.6}),
+    Variant("ramped", "γ that grows to 0.3 until the last step", {"weight": 0.3}, ramped=True),
     _with_mapping("sum", 1.0),
     _with_mapping("sum", 4.0),
     _with_mapping("max", 2.0),

@@ -29,7 +29,8 @@ class Distillation:
     paths: (lower layer, higher layer) names; null for the paper's, E2 to E3 and E3 to E4.
     mapping: how channels become one map, "sum" or "max". power: the power that features are raised
     to before. entropy: how flat attention maps are made, as a share of a flat map's entropy.
-    start: first step with the loss. weight: γ, 0 for a network without distillation.
+    start: first step with the loss. weight: γ, 0 for a network without distillation. ramp: steps in
+    which γ grows to that, in equal parts from the start on; the paper's does not grow.
     """
 
     paths: tuple[tuple[str, str], ...] | None = None
@@ -38,6 +39,7 @@ class Distillation:
     entropy: float = 0.8
     start: int = 0
     weight: float = 0.1
+    ramp: int = 0
 
     def __post_init__(self) -> None:
         if self.mapping not in ("sum", "max"):
@@ -48,6 +50,14 @@ class Distillation:
             raise ValueError(f"the entropy of attention maps lies in (0, 1), not {self.entropy}")
         if self.weight < 0:
             raise ValueError(f"the weight must not be negative, not {self.weight}")
+        if self.ramp < 0:
+            raise ValueError(f"the ramp is a number of steps, not {self.ramp}")
+
+    def weight_at(self, step: int) -> float:
+        """γ at a step, counted from 0: 0 before the start."""
+        if step < self.start:
+            return 0.0
+        return self.weight * min(1.0, (step - self.start + 1) / max(1, self.ramp))
 
 
 def collapse(features: Tensor, mapping: str = "sum", power: float = 2.0) -> Tensor:
@@ -212,7 +222,7 @@ def measure(
     images: network input B×3×H×W; task_loss: of the network's output, without distillation.
     Returns, for each layer, "entropy/NAME" of its attention map and "focus/NAME" of the map before
     the softmax (relative to a flat map's), and, for the lower layer of each path, "share/NAME":
-    ‖γ ∂L_distill/∂A‖ ÷ ‖∂L_task/∂A‖ of its features A.
+    ‖γ ∂L_distill/∂A‖ ÷ ‖∂L_task/∂A‖ of its features A, γ being the settings' weight.
     """
     training, active = network.training, distillation.active
     network.eval()

@@ -60,23 +60,22 @@ class Learner:
 
     def learn(self, batch: Prepared, step: int) -> dict[str, Tensor]:
         """Step number `step`, from 0, on this process's part of the batch; the loss terms."""
-        config, distil = self.config, None
+        config, weight = self.config, self.config.distillation.weight_at(step)
         inputs, *truth = self.changes(batch)
         # Dropout depends on the step alone, so that a resumed run is the unbroken one.
         torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.fabric.global_rank)
         self.network.train()
         if self.distillation is not None:
-            self.distillation.active = step >= config.distillation.start
-            distil = self.distillation if self.distillation.active else None
+            self.distillation.active = weight > 0
         segmentation, existence, *heads = self.forward(inputs)
         terms = config.objective(segmentation, existence, *truth)
         terms["total"] = terms["task"]
         if heads:
             terms["supervision"] = self._supervision(heads[0], *truth)
             terms["total"] = terms["total"] + config.deep_supervision.weight * terms["supervision"]
-        if distil is not None:
-            terms["distillation"] = distil.loss()
-            terms["total"] = terms["total"] + config.distillation.weight * terms["distillation"]
+        if self.distillation is not None and self.distillation.active:
+            terms["distillation"] = self.distillation.loss()
+            terms["total"] = terms["total"] + weight * terms["distillation"]
         self.optimizer.zero_grad()
         self.fabric.backward(terms["total"])
         self.fabric.clip_gradients(

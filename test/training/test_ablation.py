@@ -187,6 +187,7 @@ def test_variants_are_what_they_are_called() -> None:
             "paths": ((e2, "decoder1"), (e3, "decoder1"), (e4, "decoder1")),
         },
         "sharp": {"entropy": 0.6},
+        "ramped": {"weight": 0.3, "ramp": shared.steps // 3},
         "sum1": {"power": 1.0},
         "sum4": {"power": 4.0},
         "max2": {"mapping": "max"},

@@ -61,6 +61,7 @@ def test_plain_values_make_the_same_configuration(tmp_path: Path) -> None:
         ({"data": [{"path": "x", "kind": "kitti"}]}, "data: kind 'kitti' is not one of tusimple"),
         ({"data": [{"path": "x", "share": 0}]}, "share must be above 0"),
         ({"distillation": {"mapping": "mean"}}, "distillation: the mapping is"),
+        ({"distillation": {"ramp": -1}}, "distillation: the ramp is a number of steps"),
         ({"optimizer": {"kind": "lion"}}, "optimizer: the optimiser is"),
         ({"optimizer": {"warm_up": 500}}, "optimizer: warm_up is a share of the steps, below 1"),
         ({"precision": "int8"}, "precision 'int8' is not one of float32"),

@@ -90,6 +90,19 @@ def test_before_its_start_there_is_no_distillation() -> None:
     assert [("distillation" in terms) for terms in names] == [False, True]
 
 
+def test_gamma_can_grow_from_the_start_on() -> None:
+    ramped = Distillation(start=3, weight=0.8, ramp=4)
+    assert [ramped.weight_at(step) for step in (0, 2, 3, 4, 6, 7, 100)] == pytest.approx(
+        [0, 0, 0.2, 0.4, 0.8, 0.8, 0.8]
+    )
+    one = learner(dataclasses.replace(CONFIG, distillation=ramped))
+    for step, weight in ((4, 0.4), (9, 0.8)):
+        terms = one.learn(batch(), step)
+        expected = terms["task"] + weight * terms["distillation"]
+        assert terms["distillation"].item() > 1e-4
+        assert terms["total"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_deep_supervision_teaches_earlier_layers_and_leaves_nothing_behind() -> None:
     plain = dataclasses.replace(CONFIG, distillation=Distillation(weight=0.0))
     config = dataclasses.replace(plain, deep_supervision=DeepSupervision(weight=0.5))
