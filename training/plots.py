@@ -251,32 +251,35 @@ def plot_starts(histories: Mapping[str, Sequence[History]], path: Path) -> bool:
     if not shown:
         return False
     rows = 1 if len(histories) == 1 else 2
-    figure = Figure(
-        (3.6 * len(shown), 2.6 * rows), dpi=110, layout="constrained", facecolor="white"
-    )
-    panels = figure.subplots(rows, len(shown), squeeze=False)
-    for column, (key, title) in enumerate(shown.items()):
+    columns = min(4, len(shown))
+    lines = rows * math.ceil(len(shown) / columns)
+    figure = Figure((3.6 * columns, 2.6 * lines), dpi=110, layout="constrained", facecolor="white")
+    panels = figure.subplots(lines, columns, squeeze=False)
+    for place, (key, title) in enumerate(shown.items()):
+        line, column = place // columns * rows, place % columns
+        of_key = panels[line : line + rows, column]
         curves = {name: _mean_curve(runs, key) for name, runs in histories.items()}
         first = next(iter(curves.values()))
         for number, (name, curve) in enumerate(curves.items()):
             relative = {step: curve[step] - first[step] for step in curve if step in first}
-            for axes, line in zip(panels[:, column], (curve, relative), strict=False):
-                values = np.array(list(line.values()))
+            for axes, drawn in zip(of_key, (curve, relative), strict=False):
+                values = np.array(list(drawn.values()))
                 axes.plot(
-                    list(line),
+                    list(drawn),
                     _smoothed(values) if key in losses else values,
                     "-" if key in losses else ".-",
                     color=_COLOURS[number % len(_COLOURS)],
                     label=name,
                 )
-        panels[0, column].set_title(title, fontsize=10)
-        panels[0, column].set_yscale("log" if key in losses else "linear")
-        panels[-1, column].set_xlabel("step")
+        of_key[0].set_title(title, fontsize=10)
+        of_key[0].set_yscale("log" if key in losses else "linear")
+        of_key[-1].set_xlabel("step")
         if rows > 1:
-            panels[1, column].set_title("difference", fontsize=9)
-            panels[1, column].set_visible(bool(first))
+            of_key[1].set_title("difference", fontsize=9)
+        for axes in of_key:
+            axes.grid(alpha=0.3)
     for axes in panels.flat:
-        axes.grid(alpha=0.3)
+        axes.set_visible(any(len(line.get_xdata()) for line in axes.lines))
     panels[0, 0].legend(fontsize=9)
     _save(figure, path)
     return True

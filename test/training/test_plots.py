@@ -180,6 +180,19 @@ def test_curves_are_means_of_the_steps_that_all_runs_logged(
     assert (tmp_path / "starts.png").stat().st_size > 1000
 
 
+def test_curves_of_many_sets_go_on_in_a_line_below(tmp_path: Path) -> None:
+    names = [f"{letter}/f1" for letter in "abcde"]
+    runs = [[{"step": 1, **dict.fromkeys(names, 0.5)}, {"step": 2, **dict.fromkeys(names, 0.6)}]]
+    shapes = []
+    for sets in (4, 5):
+        shown = [
+            [{k: v for k, v in entry.items() if k in ["step", *names[:sets]]} for entry in runs[0]]
+        ]
+        plot_starts({"no SAD": shown, "late": shown}, tmp_path / "starts.png")
+        shapes.append(cv2.imread(str(tmp_path / "starts.png")).shape)
+    assert (shapes[1][0], shapes[1][1]) == (2 * shapes[0][0], shapes[0][1])
+
+
 # --- the documentation
 
 
