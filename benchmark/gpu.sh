@@ -20,6 +20,11 @@ step() { # NAME SECONDS COMMAND...
 device=cuda batches="--batch 1 --batch 8 --batch 32" repeats=100
 engines="--engine eager --engine cudagraph --engine cudagraph-bf16"
 if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+    if nvidia-smi -L 2>/dev/null | grep ^GPU >/dev/null; then
+        echo "there is a GPU, but this PyTorch does not see it:" >&2
+        "$python" -c "import torch; print(torch.__version__); torch.cuda.init()"
+        exit 2
+    fi
     echo "no CUDA device: the CPU stands in, figures mean nothing"
     device=cpu batches="--batch 1 --batch 2" repeats=3 engines="--engine eager"
 fi

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 from lane_sad_ros.detection.decode import lanes_from_peaks
 from lane_sad_ros.detection.devices import device_name, find_device
 from lane_sad_ros.detection.engines import AUTO, ENGINES, Job, check_engine, make_engine
-from lane_sad_ros.detection.engines.auto import choose
+from lane_sad_ros.detection.engines.auto import choose, named
 from lane_sad_ros.detection.engines.cuda import Captured
-from lane_sad_ros.detection.peaks import make_row_peaks
+from lane_sad_ros.detection.peaks import RowPeaks, make_row_peaks
 from lane_sad_ros.detection.preprocess import make_preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
@@ -70,7 +71,8 @@ class LaneDetector:
         """A detector for a network whose lanes and input size are those of the layout.
 
         network: any whose `forward` is that of `network.base.LaneNetwork`, or the path of one as
-        ONNX file. device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        ONNX file. device: "auto" (a GPU, where there is one and the engine runs on it), "cpu",
+        "cuda", "cuda:1" or "mps".
         engine: one of `engines.ENGINES`, or "auto" for the fastest one here with the same lanes.
         crop: (left, top, right, bottom) as shares of the image in [0, 1], in place of the
         layout's own, for a camera that sees the road elsewhere. threads: of the CPU that the
@@ -82,18 +84,21 @@ class LaneDetector:
             layout = _with_crop(layout, crop)
         self.layout = layout
         self.thresholds = layout.decoding
-        self._device = find_device(device)
-        job = Job(network, layout, self._device, threads)
         check_engine(engine)
         why = "asked for"
         if engine == AUTO:
+            engine, why = named()
+        job = Job(network, layout, find_device(device), threads)
+        if device == "auto" and not _suits(engine, job):
+            job = dataclasses.replace(job, device=torch.device("cpu"))
+        if engine == AUTO:
             engine, why = choose(job)
+        self._device = job.device
         self._forward = make_engine(engine, job)
         self._preprocess = make_preprocessor(layout, self._device)
         self._peaks = make_row_peaks(layout, self._device)
-        self._numbers: Callable[..., Tensor] = self._reduced
-        if ENGINES[engine].captures:
-            self._numbers = Captured(self._reduced)
+        captures = ENGINES[engine].captures
+        self._captured = Captured(partial(_numbers, self._peaks, 0.0)) if captures else None
         self.description: dict[str, Any] = {
             "weights": str(weights) if weights else "",
             "device": device_name(self._device),
@@ -172,7 +177,8 @@ class LaneDetector:
     def detect(self, frames: Sequence[Frame], *, segmentation: bool = False) -> list[Detection]:
         """The lanes of each frame, all run as one batch; frames may differ in size.
 
-        Raises ValueError for a frame that is too small for the layout's crop.
+        Raises ValueError for a frame that is too small for the layout's crop, FloatingPointError
+        where the network overflows.
         """
         if not frames:
             return []
@@ -187,10 +193,16 @@ class LaneDetector:
         clock.mark("preprocess")
         logits, *existence_logits = (part for part in self._forward(pixels) if part is not None)
         clock.mark("network")
-        # All that leaves the device, at once.
-        numbers = self._numbers(logits, *existence_logits).cpu().numpy()
-        maps = logits.argmax(dim=1).to(torch.uint8).cpu().numpy() if segmentation else None
         decoding = self.thresholds
+        reduced = self._captured or partial(_numbers, self._peaks, decoding.existence_threshold)
+        # All that leaves the device, at once.
+        numbers = reduced(logits, *existence_logits).cpu().numpy()
+        if not np.isfinite(numbers).all():
+            raise FloatingPointError(
+                "the network's output is infinite or not a number; if its weights are whole, they "
+                "need the range of float32: use engine eager"
+            )
+        maps = logits.argmax(dim=1).to(torch.uint8).cpu().numpy() if segmentation else None
         slots, rows = len(self.layout.slots), len(self._peaks.rows)
         found = []
         for index, frame in enumerate(frames):
@@ -213,12 +225,31 @@ class LaneDetector:
             for index, lanes in enumerate(found)
         ]
 
-    def _reduced(self, logits: Tensor, *existence_logits: Tensor) -> Tensor:
-        """Columns, scores and existence probabilities of each image, one after the other."""
-        existence = existence_logits[0].sigmoid() if existence_logits else None
-        peaks = self._peaks(logits, existence, self.thresholds.existence_threshold)
-        parts = [part.flatten(1) for part in peaks]
-        return torch.cat(parts if existence is None else [*parts, existence], dim=1)
+    def answers(self) -> bool:
+        """Whether the device still works. Once CUDA has failed, it has failed for the process."""
+        try:
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+        except RuntimeError:
+            return False
+        return True
+
+
+def _suits(engine: str, job: Job) -> bool:
+    """Whether the job's device is one for an engine; for "auto": for any of those it tries."""
+    if engine == AUTO:
+        return any(one.bound and not one.fault(job) for one in ENGINES.values())
+    return engine not in ENGINES or job.device.type in ENGINES[engine].devices
+
+
+def _numbers(peaks: RowPeaks, least: float, logits: Tensor, *existence_logits: Tensor) -> Tensor:
+    """Columns, scores and existence probabilities of each image, one after the other.
+
+    A function, as a method would keep the detector and its memory in a cycle.
+    """
+    existence = existence_logits[0].sigmoid() if existence_logits else None
+    parts = [part.flatten(1) for part in peaks(logits, existence, least)]
+    return torch.cat(parts if existence is None else [*parts, existence], dim=1)
 
 
 def _with_crop(layout: LaneLayout, crop: tuple[float, float, float, float]) -> LaneLayout:

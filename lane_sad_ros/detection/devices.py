@@ -29,9 +29,22 @@ def find_device(name: str) -> torch.device:
         wanted = f"cuda:{device.index or 0}" if device.type == "cuda" else device.type
         if wanted in available:
             return torch.device(wanted)
+    why = ""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        why = f"; PyTorch {torch.__version__} is " + (
+            f"for CUDA {torch.version.cuda} and finds no card with a driver for it (see nvidia-smi)"
+            if torch.version.cuda
+            else "built without CUDA"
+        )
     raise DeviceError(
-        f"device {name!r} is not there; this machine has {', '.join(available)} (or say auto)"
+        f"device {name!r} is not there; this machine has {', '.join(available)} (or say auto){why}"
     )
+
+
+def release_memory() -> None:
+    """Gives the GPU memory that nothing uses any more back, which PyTorch would keep."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def device_name(device: torch.device) -> str:

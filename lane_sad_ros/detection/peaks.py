@@ -56,7 +56,8 @@ class RowPeaks:
         Smoothing fills holes in a lane but does not lengthen it: beyond its end, a row has a share
         of the average, which may pass a low threshold, but nothing itself. It scores 0.
         segmentation: logits B×(1+lanes)×H×W. existence: probabilities B×lanes; where it is not
-        above `least`, a lane may be left out, and scores 0 everywhere.
+        above `least`, a lane may be left out, and scores 0 everywhere. Logits that are not finite
+        give scores that are not.
         """
         lanes = segmentation.float().softmax(dim=1)[:, 1:]
         smooth = self._smooth(self._average @ lanes)  # B×lanes×rows×W
@@ -67,7 +68,9 @@ class RowPeaks:
         hill = (smooth >= 0.5 * score) & (valley == valley.gather(-1, at))
         mass = smooth * hill
         column = (mass * self._columns).sum(dim=-1) / mass.sum(dim=-1).clamp_min(1e-12)
-        itself = lanes[:, :, self._nearest].gather(-1, column.round().long()[..., None])
+        # Of logits that are no numbers too: an index out of range ends CUDA for the whole process.
+        at = column.round().long().clamp(0, lanes.shape[-1] - 1)
+        itself = lanes[:, :, self._nearest].gather(-1, at[..., None])
         return column, (score * (itself >= 0.5 * score))[..., 0]
 
     def _smooth(self, rows: Tensor) -> Tensor:
@@ -119,6 +122,13 @@ class HostRowPeaks(RowPeaks):
 
     def _of_one(self, logits: Floats, lanes: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Of some lanes of one image, (1+lanes)×H×W."""
+        logits = logits[:, self._used]
+        largest = max(logits.max(), -logits.min())
+        if not np.isfinite(largest):
+            nothing = np.zeros((len(lanes), len(self.rows)), np.float32)
+            return nothing, nothing + np.float32("nan")
+        if largest > _SAFE:
+            logits = logits - logits.max(axis=0)
         maps = self._probabilities(logits, lanes)
         averages = self._averages[: len(lanes)]
         for target, source, weights in self._bands:
@@ -140,10 +150,7 @@ class HostRowPeaks(RowPeaks):
         return column, score * (itself >= 0.5 * score)
 
     def _probabilities(self, logits: Floats, lanes: NDArray[np.intp]) -> Floats:
-        """Softmax of the used rows of some lanes, lanes×rows×W."""
-        logits = logits[:, self._used]
-        if max(logits.max(), -logits.min()) > _SAFE:
-            logits = logits - logits.max(axis=0)
+        """Softmax of the used rows (1+lanes)×rows×W, of some lanes."""
         for source, target in zip(logits, self._maps, strict=True):
             cv2.exp(source, target)
         total = self._maps.sum(axis=0, out=self._map)

@@ -75,14 +75,18 @@ class Preprocessor:
             pinned = self.device.type == "cuda"
             staged = torch.empty((len(indices), *shape), dtype=torch.uint8, pin_memory=pinned)
             for target, index in zip(staged, indices, strict=True):
-                target.copy_(crops[index])
+                np.copyto(target.numpy(), crops[index].numpy())  # by this thread alone
             images = staged.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
             # The 8-bit kernel exists for the CPU only; it rounds too.
             size = self._batch.shape[2:]
             resized = F.interpolate(images, size, mode="bilinear", antialias=True)
             resized = resized.round_().clamp_(0, 255).to(torch.uint8)
-            where = slice(None) if len(alike) == 1 else indices
-            self._batch[where] = resized.flip(1) if order == "bgr" else resized
+            resized = resized.flip(1) if order == "bgr" else resized
+            if len(alike) == 1:
+                self._batch.copy_(resized)
+            else:  # a list as index would be uploaded, and waited for
+                for index, one in zip(indices, resized, strict=True):
+                    self._batch[index].copy_(one)
 
 
 class HostPreprocessor(Preprocessor):

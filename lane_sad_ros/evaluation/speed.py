@@ -111,5 +111,6 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
     }
     if torch.cuda.is_available():
-        told["gpu"] = torch.cuda.get_device_name()
+        cards = range(torch.cuda.device_count())
+        told["gpu"] = ", ".join(map(torch.cuda.get_device_name, cards))
     return told

@@ -1,6 +1,8 @@
 """`LaneDetector`: frames of any kind in, lanes in pixels of the original image out."""
 
 import dataclasses
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from lane_sad_ros.detection import (
     LaneDetector,
     segmentation_to_image,
 )
+from lane_sad_ros.detection.engines import ENGINES, EngineError, Job
+from lane_sad_ros.detection.peaks import RowPeaks
 from lane_sad_ros.detection.preprocess import HostPreprocessor, Normalise, Preprocessor
 from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.architectures import build_network
@@ -306,10 +310,105 @@ def test_frame_too_small_for_the_crop(tiny_layout: LaneLayout) -> None:
         detector.detect([Frame(np.zeros((1, 1, 3), np.uint8))])
 
 
-@pytest.mark.parametrize("device", ["cuda:7", "nonsense", "tpu"])
+@pytest.mark.parametrize("device", ["cuda:77", "nonsense", "tpu"])
 def test_device_that_is_not_there(make_weights: Callable[..., Path], device: str) -> None:
     with pytest.raises(DeviceError, match="this machine has .*cpu"):
         LaneDetector.from_weights(make_weights(), device=device)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "words"),
+    [
+        (None, "is built without CUDA"),
+        ("13.0", r"is for CUDA 13\.0 and finds no card with a driver for it"),
+    ],
+)
+def test_why_there_is_no_gpu_is_said(
+    make_weights: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: str | None,
+    words: str,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    with pytest.raises(DeviceError, match=words):
+        LaneDetector.from_weights(make_weights(), device="cuda")
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for any device is told that there is a GPU."""
+    monkeypatch.setattr(
+        "lane_sad_ros.detection.detector.find_device", lambda _: torch.device("cuda:0")
+    )
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_an_engine_of_the_cpu_gets_the_cpu_beside_a_gpu(
+    make_weights: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = make_weights()
+    of_cpu = dataclasses.replace(ENGINES["eager"], devices=("cpu",))
+    monkeypatch.setitem(ENGINES, "eager", of_cpu)
+    detector = LaneDetector.from_weights(weights, engine="eager")
+    assert detector.description["device"] == "cpu"
+    monkeypatch.setenv("LANE_SAD_ENGINE", "eager")
+    assert LaneDetector.from_weights(weights).description["device"] == "cpu"
+    with pytest.raises(EngineError, match="eager runs on cpu only, not on cuda:0"):
+        LaneDetector.from_weights(weights, device="cuda", engine="eager")
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_weights_that_only_the_cpu_can_run_get_the_cpu_beside_a_gpu(
+    tiny_layout: LaneLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LANE_SAD_ENGINE")
+    asked = []
+
+    def chosen(job: Job) -> tuple[str, str]:
+        asked.append(str(job.device))
+        raise EngineError("enough")
+
+    monkeypatch.setattr("lane_sad_ros.detection.detector.choose", chosen)
+    # ONNX Runtime for the CPU alone, and all libraries there.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    of_cpu = dataclasses.replace(ENGINES["onnx"], works=lambda device: device.type == "cpu")
+    monkeypatch.setitem(ENGINES, "onnx", of_cpu)
+    for network in (tmp_path / "weights.onnx", PaintNetwork(tiny_layout)):
+        with pytest.raises(EngineError, match="enough"):
+            LaneDetector(network, tiny_layout, engine="auto")
+    assert asked == ["cpu", "cuda:0"]
+
+
+def test_the_memory_of_a_detector_is_free_when_it_is_let_go(tiny_layout: LaneLayout) -> None:
+    detector = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, device="cpu")
+    detector(road((128, 96), {0: (0.5, 0.5)}))
+    gone = weakref.ref(detector)
+    gc.disable()
+    try:
+        del detector
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("on_host", [True, False])
+def test_a_network_that_overflows_is_an_error(
+    tiny_layout: LaneLayout, monkeypatch: pytest.MonkeyPatch, number: float, on_host: bool
+) -> None:
+    class Overflowing(PaintNetwork):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+            segmentation, existence = super().forward(images)
+            segmentation[:, 1:] = number
+            assert existence is not None
+            return segmentation, existence.fill_(5.0)
+
+    if not on_host:
+        monkeypatch.setattr("lane_sad_ros.detection.detector.make_row_peaks", RowPeaks)
+    detector = LaneDetector(Overflowing(tiny_layout), tiny_layout, device="cpu")
+    with pytest.raises(FloatingPointError, match="use engine eager"):
+        detector(road((128, 96), {0: (0.5, 0.5)}))
 
 
 def test_unknown_engine(make_weights: Callable[..., Path]) -> None:

@@ -75,7 +75,7 @@ def test_a_batch_too_large_for_the_memory_leaves_the_detector_usable() -> None:
     detector = on_cuda("eager")
     torch.cuda.set_per_process_memory_fraction(0.02)
     try:
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(torch.cuda.OutOfMemoryError):
             detector([road()] * 512)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -18,6 +18,7 @@ from rclpy.parameter import Parameter
 from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import save_network
 from lane_sad_ros.ros.detector.node import LaneDetectorNode
+from lane_sad_ros.ros.process import Stop
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +59,12 @@ def start_node(ros: Context, tiny_weights: Path) -> Iterator[Callable[..., LaneD
     """Starts the node in this process: start_node(parameter=value, arguments=[...])."""
     with contextlib.ExitStack() as running:
 
-        def start(arguments: list[str] | None = None, **values: Any) -> LaneDetectorNode:
+        def start(
+            arguments: list[str] | None = None, stop: Stop = lambda: None, **values: Any
+        ) -> LaneDetectorNode:
             values = {"weights": str(tiny_weights), "device": "cpu", **values}
             node = LaneDetectorNode(
+                stop,
                 context=ros,
                 parameter_overrides=[Parameter(k, value=v) for k, v in values.items()],
                 cli_args=["--ros-args", *(arguments or [])],

@@ -59,15 +59,16 @@ def tried(job: Job, name: str) -> Trial:
     return pickle.loads(done.stdout)
 
 
+def named() -> tuple[str, str]:
+    """The engine that LANE_SAD_ENGINE of the environment names in place of `auto`, and why it."""
+    return os.environ.get(_VARIABLE) or AUTO, f"named by {_VARIABLE}"
+
+
 def choose(job: Job, tried: Callable[[Job, str], Trial] = tried) -> tuple[str, str]:
     """The name of the engine to run a job with, and why it.
 
-    The environment's LANE_SAD_ENGINE, if set, is what is taken. Engines that fail are passed over.
-    tried: tries the engine of a name.
+    Engines that fail are passed over. tried: tries the engine of a name.
     """
-    asked = os.environ.get(_VARIABLE)
-    if asked and asked != AUTO:
-        return asked, f"named by {_VARIABLE}"
     faults = {name: _fault(engine, job) for name, engine in ENGINES.items() if engine.bound}
     able = [name for name, fault in faults.items() if not fault]
     if not able:

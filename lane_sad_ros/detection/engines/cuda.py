@@ -46,7 +46,8 @@ class Captured:
                 self._function(*held)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # PyTorch's own capture stream is one of the first card that captured anything.
+        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
             outputs = self._function(*held)
         return graph, held, outputs
 
@@ -79,4 +80,6 @@ class TensorRT:
 
         with torch.inference_mode(False), torch.no_grad():
             example = pixels.clone()
-            return torch_tensorrt.compile(self._module, ir="dynamo", inputs=[example])
+            return torch_tensorrt.compile(
+                self._module, ir="dynamo", inputs=[example], use_explicit_typing=True
+            )

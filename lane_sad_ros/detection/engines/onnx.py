@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,6 @@ class OnnxRuntime:
     def __init__(self, job: Job) -> None:
         import onnxruntime
 
-        self._device = job.device
         self._normalise = Normalise(job.layout).to(job.device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
@@ -35,9 +35,23 @@ class OnnxRuntime:
             )
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        images = self._normalise(pixels).contiguous().cpu().numpy()
-        found = self._session.run(None, {self._session.get_inputs()[0].name: images})
-        segmentation, *existence = (torch.from_numpy(out).to(self._device) for out in found)
+        images = self._normalise(pixels).contiguous()
+        outputs = {
+            out.name: images.new_empty((len(images), *out.shape[1:]))
+            for out in self._session.get_outputs()
+        }
+        binding = self._session.io_binding()
+        for bind, name, part in (
+            (binding.bind_input, self._session.get_inputs()[0].name, images),
+            *((binding.bind_output, *output) for output in outputs.items()),
+        ):
+            index = part.device.index or 0
+            bind(name, part.device.type, index, np.float32, tuple(part.shape), part.data_ptr())
+        if images.is_cuda:  # ONNX Runtime has a stream of its own
+            torch.cuda.current_stream().synchronize()
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        segmentation, *existence = outputs.values()
         return segmentation, existence[0] if existence else None
 
 

@@ -43,6 +43,7 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
 
     def __init__(self, stop: process.Stop = lambda: None, **options: Any) -> None:
         super().__init__("lane_detector", **options)
+        self._stop = stop
         self._pipeline: Pipeline | None = None
         self._failure = ""
         self._throttle = Throttle(_REPEAT)
@@ -125,8 +126,11 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
             for camera in pipeline.cameras.values():
                 for publisher in camera.outputs.all:
                     self.destroy_in_executor(self.destroy_publisher, publisher)
+            from lane_sad_ros.detection.devices import release_memory
+
             del pipeline
             gc.collect()
+            release_memory()
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -182,6 +186,10 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         """Looks at the work; tells of it once a second, and of a stall at once."""
         now, pipeline = time.monotonic(), self._pipeline
         stalled = ""
+        if pipeline is not None and pipeline.lost and not self.exit_code:
+            self.get_logger().fatal("the device has failed, which only a new process can mend")
+            self.exit_code = 1
+            self._stop()
         if pipeline is not None and self.state == "active":
             stalled = pipeline.stalled(now)
             for camera in pipeline.cameras.values():

@@ -38,6 +38,8 @@ class Pipeline:
             raise ValueError(conflict)
         self._warn = warn
         self._detector = _load(settings)
+        self.lost = False
+        """Whether the device has failed for good."""
         self._batches = self._warm_up(len(settings.cameras))
         self._apply_thresholds()
         self._newest = NewestFrames()
@@ -123,6 +125,7 @@ class Pipeline:
         self._enter("detection")
         segmentation = any(task.camera.outputs.segmentation_heard for task in tasks)
         done = self._detect(tasks, segmentation)
+        self.lost |= len(done) < len(tasks) and not self._detector.answers()
         if newest.abandoned:
             return
         self._enter("publishing")

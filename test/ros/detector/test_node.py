@@ -417,6 +417,29 @@ def test_an_engine_that_fails_on_a_batch_is_asked_frame_by_frame(start_node, cli
     client.wait_for_log("2 frames at once failed, one by one is tried: RuntimeError: out of memory")
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_device_that_is_lost_ends_the_process(start_node, client, monkeypatch, lost):
+    """CUDA, once failed, fails until the process ends; a frame that failed alone does not."""
+    stopped, failed = threading.Event(), threading.Event()
+    node = start_node(stop=stopped.set)
+    client.lanes()
+
+    def failing(*_, **__):
+        failed.set()
+        raise RuntimeError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(LaneDetector, "detect", failing)
+    monkeypatch.setattr(LaneDetector, "answers", lambda _: not lost)
+    camera = client.publisher(Image, "/image")
+    while not failed.wait(0.1):  # a frame that comes before its listener is left out
+        camera.publish(bgr_image(scene()))
+    client.wait_for_status(lambda s: s.count("failed"), "a failed frame")
+    if lost:
+        client.wait_for_log("the device has failed, which only a new process can mend")
+        assert stopped.wait(SPARE_SECONDS)
+    assert (stopped.is_set(), node.exit_code) == (lost, int(lost))
+
+
 def test_without_memory_for_a_batch_at_the_start_frames_go_one_by_one(
     start_node, client, monkeypatch
 ):
