@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from lane_sad_ros.detection.devices import find_device
 from lane_sad_ros.files import replacing, write_json, write_text
 from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import load_network
@@ -210,6 +211,7 @@ def _run(job: _Job, distillation: Distillation) -> None:
                 shutil.copyfile(job.after.folder / name, partial)
     results = fit(job.config, job.folder, job.until)
     network = load_network(job.folder / "weights.safetensors")
+    network.to(find_device(job.config.device))
     for source in job.config.validation:
         results[source.name] |= soft_figures(network, job.config, source, distillation)
     write_json(job.folder / _RESULT, results)

@@ -28,6 +28,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     It becomes the previous one when another is whole. Raises FloatingPointError for numbers that
     are not finite, OSError that names the file where it cannot be written.
     """
+    state = _on_host(state)  # at once, as each look at a value there would wait for the device
     if not all(part.isfinite().all() for part in _leaves(state) if isinstance(part, Tensor)):
         raise FloatingPointError("a weight, or what the optimiser keeps of it, is not finite")
     content = io.BytesIO()
@@ -84,11 +85,22 @@ def _hash(state: Any) -> str:
     for part in _leaves(state):
         if isinstance(part, Tensor):
             result.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            values = part.detach().cpu().contiguous().flatten().view(torch.uint8)
+            values = part.contiguous().flatten().view(torch.uint8)
             result.update(values.numpy().data)
         else:
             result.update(f"{part!r};".encode())
     return result.hexdigest()
+
+
+def _on_host(value: Any) -> Any:
+    """Nested dictionaries and lists with their tensors in the host's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {key: _on_host(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_on_host, value))
+    return value
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -204,10 +204,16 @@ class SelfAttentionDistillation(Watch):
             for name, layer in features.items()
         }
         total = next(iter(maps.values())).new_zeros(())
+        # Maps of one size in one batch: many small steps of the softmax cost as much for all.
+        pairs: dict[torch.Size, list[Tensor]] = {}
         for lower, higher in self.paths:
-            target = spatial_softmax(maps[higher].detach(), self.settings.entropy)
-            attention = resize(maps[lower], target.shape[1:])
-            total = total + distance(spatial_softmax(attention, self.settings.entropy), target)
+            target = maps[higher].detach()
+            lowered = resize(maps[lower], target.shape[1:])
+            pairs.setdefault(target.shape, []).extend([lowered, target])
+        for alike in pairs.values():
+            parts = spatial_softmax(torch.cat(alike), self.settings.entropy).chunk(len(alike))
+            for attention, target in zip(parts[::2], parts[1::2], strict=True):
+                total = total + distance(attention, target)
         return total
 
 

@@ -272,7 +272,8 @@ class _Run:
             return
         state, text = found
         for name, part in self.learner.parts().items():
-            part.load_state_dict(state[name])
+            if state[name]:  # float16 has nothing to keep where it began on a CPU
+                part.load_state_dict(state[name])
         self.lines = state["lines"]
         for name in self._progress():
             setattr(self, name, state[name])

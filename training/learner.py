@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,16 +53,22 @@ class Learner:
             else None
         )
         whole: nn.Module = self.supervised or self.network
-        optimizer = make_optimizer(whole, config.optimizer)
+        optimizer = make_optimizer(whole, config.optimizer, fused=config.precision != "float16")
         self.schedule = LambdaLR(optimizer, course(config.optimizer, config.steps))
         module = torch.compile(whole) if config.compile else whole
         self.forward, self.optimizer = fabric.setup(module, optimizer)  # type: ignore[arg-type]
+        pairs = [
+            (average, now)
+            for average, now in zip(_state(self.average.module), _state(self.network), strict=True)
+            if average.is_floating_point()
+        ]
+        self._averaged, self._now = ([pair[side] for pair in pairs] for side in (0, 1))
         self.changes = Changes(layout, config.lane_width, fabric.device, kept)
 
     def learn(self, batch: Prepared, step: int) -> dict[str, Tensor]:
         """Step number `step`, from 0, on this process's part of the batch; the loss terms."""
         config, weight = self.config, self.config.distillation.weight_at(step)
-        inputs, *truth = self.changes(batch)
+        inputs, truth = self._changed(batch)
         # Dropout depends on the step alone, so that a resumed run is the unbroken one.
         torch.manual_seed((config.seed * 1_000_003 + step) * 1024 + self.fabric.global_rank)
         self.network.train()
@@ -83,11 +90,27 @@ class Learner:
         )
         self.optimizer.step()
         self.schedule.step()
-        self.average.update_parameters(self.network)
+        self._update_average()
         return terms
 
+    def _changed(self, batch: Prepared) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor | None]]:
+        """The network's input and what the objective takes as truth."""
+        inputs, target, exists, known = self.changes(batch)
+        return inputs, (target, exists, known if batch.partial.any() else None)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """As `AveragedModel` does it, by few kernels and without waiting for the device. Counters,
+        which are whole numbers, stay.
+        """
+        if self.average.n_averaged == 0:
+            self.average.update_parameters(self.network)
+            return
+        torch._foreach_lerp_(self._averaged, self._now, 1 - self.config.average)
+        self.average.n_averaged += 1
+
     def _supervision(
-        self, heads: Sequence[Tensor], target: Tensor, _exists: Tensor, known: Tensor
+        self, heads: Sequence[Tensor], target: Tensor, _exists: Tensor, known: Tensor | None
     ) -> Tensor:
         """The sum of the cross-entropies of the heads, not yet multiplied by its weight."""
         background = self.config.objective.background
@@ -98,10 +121,11 @@ class Learner:
         """What there is to log of distillation, see `measure`; nothing without it."""
         if self.distillation is None:
             return {}
-        inputs, *truth = self.changes(batch)
+        inputs, truth = self._changed(batch)
 
         def task_loss(outputs: tuple[Tensor, Tensor | None]) -> Tensor:
-            return self.config.objective(*outputs, *truth)["task"]
+            segmentation, existence = outputs
+            return self.config.objective(segmentation, existence, *truth)["task"]
 
         return measure(self.distillation, self.network, inputs, task_loss)
 
@@ -116,6 +140,12 @@ class Learner:
             "schedule": self.schedule,
             "precision": self.fabric.strategy.precision,
         }
+
+
+def _state(network: nn.Module) -> Iterator[Tensor]:
+    """All numbers of a network, the same tensors whatever it learns."""
+    parts = itertools.chain(network.parameters(), network.buffers())
+    return (part.detach() for part in parts)
 
 
 def make_network(config: Config, layout: LaneLayout) -> LaneNetwork:
@@ -144,14 +174,20 @@ def make_network(config: Config, layout: LaneLayout) -> LaneNetwork:
     return network
 
 
-def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """The optimiser of a network, at its highest learning rate."""
+def make_optimizer(
+    network: nn.Module, settings: Optimizer, fused: bool = True
+) -> torch.optim.Optimizer:
+    """The optimiser of a network, at its highest learning rate.
+
+    fused: whether a step is few kernels; gradients that were scaled cannot be clipped then.
+    """
+    how: dict[str, Any] = {"fused": True} if fused else {"foreach": True}
     if settings.kind == "adamw":
         return torch.optim.AdamW(
             network.parameters(),
             settings.learning_rate,
             weight_decay=settings.weight_decay,
-            foreach=True,
+            **how,
         )
     return torch.optim.SGD(
         network.parameters(),
@@ -159,7 +195,7 @@ def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optim
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=True,
-        foreach=True,
+        **how,
     )
 
 

@@ -25,15 +25,14 @@ def cross_entropy(
     partly labelled sets of Shi et al., arXiv 2007.03868).
     """
     weight = torch.ones(segmentation.shape[1], device=segmentation.device)
-    weight[0] = background
+    weight[:1].fill_(background)
     loss = F.cross_entropy(segmentation, target, weight, reduction="none")
-    if known is not None and not known.all():
-        some = ~known.all(dim=1)
-        logits = segmentation[some]
-        lanes = logits[:, 1:].masked_fill(known[some][:, :, None, None], -torch.inf)
-        free = torch.cat([logits[:, :1], lanes], dim=1).logsumexp(dim=1)
-        marginal = background * (logits.logsumexp(dim=1) - free)
-        loss = loss.index_put((some,), torch.where(target[some] == 0, marginal, loss[some]))
+    if known is not None:  # for all images, as to choose some would wait for the device
+        lanes = segmentation[:, 1:].masked_fill(known[:, :, None, None], -torch.inf)
+        free = torch.cat([segmentation[:, :1], lanes], dim=1).logsumexp(dim=1)
+        marginal = background * (segmentation.logsumexp(dim=1) - free)
+        unsure = ~known.all(dim=1)[:, None, None] & (target == 0)
+        loss = torch.where(unsure, marginal, loss)
     lanes = (target > 0).sum(dim=(1, 2))
     weights = background * (target[0].numel() - lanes) + lanes
     return (loss.sum(dim=(1, 2)) / weights).mean()

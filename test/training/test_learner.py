@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import save_network
@@ -137,6 +138,23 @@ def test_a_step_goes_down_the_gradient_of_the_total_in_training_mode() -> None:
     assert norms and all(after[name] == before[name] + 1 for name in norms)
     again = one.learn(batch(), 1)["total"]
     assert again.item() < total.item()
+
+
+def test_the_average_is_that_of_torch_without_its_waiting() -> None:
+    config = dataclasses.replace(CONFIG, average=0.7)
+    one = learner(config)
+    mean = get_ema_multi_avg_fn(config.average)
+    expected = AveragedModel(one.network, multi_avg_fn=mean, use_buffers=True)
+    for step in range(3):
+        one.learn(batch(), step)
+        expected.update_parameters(one.network)
+    found, wanted = state(one.average), state(expected)
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in found)
+    assert not torch.equal(
+        found["module.encoder2.0.branch.0.0.weight"],
+        state(one.network)["encoder2.0.branch.0.0.weight"],
+    )
 
 
 def test_gradients_are_clipped_to_a_norm() -> None:
