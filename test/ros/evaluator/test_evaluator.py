@@ -455,7 +455,8 @@ def test_signals_end_it_in_order_with_what_was_measured(detector, client, tmp_pa
     assert "interrupted" in output
     assert "Traceback" not in output
     figures = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert 3 < figures["frames"]["answered"] < 600
+    # The fourth answer may have reached the client alone.
+    assert 3 <= figures["frames"]["answered"] < 600
 
 
 @pytest.mark.parametrize(
