@@ -125,8 +125,8 @@ class HostRowPeaks(RowPeaks):
         logits = logits[:, self._used]
         largest = max(logits.max(), -logits.min())
         if not np.isfinite(largest):
-            nothing = np.zeros((len(lanes), len(self.rows)), np.float32)
-            return nothing, nothing + np.float32("nan")
+            shape = (len(lanes), len(self.rows))
+            return np.zeros(shape, np.float32), np.full(shape, np.nan, np.float32)
         if largest > _SAFE:
             logits = logits - logits.max(axis=0)
         maps = self._probabilities(logits, lanes)

@@ -447,7 +447,8 @@ def test_signals_end_it_in_order_with_what_was_measured(detector, client, tmp_pa
     topic = client.lanes()
     bag = write_bag(tmp_path / "long.mcap", 600, truth=true_lanes())
     evaluation = Process("-p", f"bag:={bag}", "-p", f"report:={tmp_path / 'report'}")
-    wait_until(lambda: len(client.received[topic]) > 3, "some answers")
+    # Of the last one the evaluator may not have heard.
+    wait_until(lambda: len(client.received[topic]) > 4, "some answers")
     for number in (signal.SIGINT, signal.SIGINT):
         evaluation.process.send_signal(number)
     code, output = evaluation.finish()
@@ -455,8 +456,7 @@ def test_signals_end_it_in_order_with_what_was_measured(detector, client, tmp_pa
     assert "interrupted" in output
     assert "Traceback" not in output
     figures = json.loads((tmp_path / "report" / "report.json").read_text())
-    # The fourth answer may have reached the client alone.
-    assert 3 <= figures["frames"]["answered"] < 600
+    assert 3 < figures["frames"]["answered"] < 600
 
 
 @pytest.mark.parametrize(
