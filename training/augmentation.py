@@ -361,7 +361,7 @@ class Changes:
         recoloured = self._recolour(seen, batch, host)
         inputs = self._normalise(recoloured.contiguous(memory_format=torch.channels_last))
         slots = len(self.layout.slots)
-        classes = self._drawn(batch)
+        classes = self._drawn(batch, int((host.slots != ABSENT).sum(dim=1).max()))
         if inside is not None:
             classes = classes.masked_fill(~inside, 0)
         if host.mapped.any():
@@ -392,13 +392,14 @@ class Changes:
         column, row = _affine(batch.back, self._u, self._v)
         return column - _row_shift(row, batch.shift), row
 
-    def _drawn(self, batch: Prepared) -> Tensor:
-        """The class maps B×H×W that the lanes give after the change."""
-        u, v = batch.lanes.unbind(dim=-1)
+    def _drawn(self, batch: Prepared, most: int) -> Tensor:
+        """The class maps B×H×W that the lanes, at most `most` an image, give after the change."""
+        given = batch.slots[:, :most]
+        u, v = batch.lanes[:, :most].unbind(dim=-1)
         lanes = torch.stack(_affine(batch.view, u + _row_shift(v, batch.shift), v), dim=-1)
         slots, size = len(self.layout.slots), self.layout.input_size
-        by_position = slots_of(lanes, batch.slots != ABSENT, slots, size)
-        lane_slots = torch.where(batch.slots == _BY_POSITION, by_position, batch.slots)
+        by_position = slots_of(lanes, given != ABSENT, slots, size)
+        lane_slots = torch.where(given == _BY_POSITION, by_position, given)
         return draw_labels(lanes, lane_slots, slots, size, self._thickness)
 
     def _recolour(self, pixels: Tensor, batch: Prepared, host: Prepared) -> Tensor:
@@ -412,9 +413,10 @@ class Changes:
         grey = pixels.mean(dim=1, keepdim=True)
         pixels = torch.lerp(grey, pixels, batch.saturation[:, None, None, None])
         pixels = relit(pixels.mul_(self._shade(batch)[:, None]), host.light)
-        blurred = (host.blur > 0).nonzero()[:, 0].tolist()
-        if blurred:
-            pixels[blurred] = _blur(pixels[blurred], batch.blur[blurred])
+        # Which images these are is found on the device, but how many in the host's memory.
+        sigma, blurred = batch.blur.topk(int((host.blur > 0).sum()))
+        if len(blurred):
+            pixels.index_copy_(0, blurred, _blur(pixels.index_select(0, blurred), sigma))
         # Noise from each sample's own seed.
         generator = torch.Generator(self.device)
         for image, level, seed in zip(pixels, host.noise.tolist(), host.seed.tolist(), strict=True):

@@ -7,7 +7,6 @@ taken for a plane below the horizon, so that shade and headlights lie on it as t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +46,7 @@ def relit(images: Tensor, lights: Tensor) -> Tensor:
     height, width = images.shape[2:]
     u = torch.arange(width, dtype=torch.float32, device=images.device)
     v = torch.arange(height, dtype=torch.float32, device=images.device)[:, None]
-    generator = torch.Generator()
+    generator = torch.Generator(images.device)
     for index, light in enumerate(lights.tolist()):
         if light[0]:
             generator.manual_seed(int(light[-1]))
@@ -56,8 +55,8 @@ def relit(images: Tensor, lights: Tensor) -> Tensor:
     return images
 
 
-def _uniform(count: tuple[int, ...], generator: torch.Generator, device: Any) -> Tensor:
-    return torch.rand(count, generator=generator).to(device)
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
 
 
 def _night(
@@ -67,13 +66,14 @@ def _night(
     _, _, middle, strength, spread, *tint, _ = light
     width, height = len(u), len(below)
     image = image * (100 / image.mean().clamp(min=20))
-    ambient = 0.08 * 6**strength * torch.tensor(tint, device=image.device)[:, None, None]
+    ambient = [0.08 * 6**strength * part for part in tint]
     down = below.clamp(min=0)
     across = (u - middle) / ((0.12 + (0.5 + spread) * down) * width)
     reach = (below - 0.3 - 0.2 * spread) / 0.22
     beam = torch.exp(-across.square() - reach.square()) * (below > 0)
-    dark = image * (ambient + (0.5 + 0.4 * strength) * beam)
-    lamps = _uniform((_LAMPS, 7), generator, image.device)
+    lit = (0.5 + 0.4 * strength) * beam
+    dark = torch.stack([part * (given + lit) for part, given in zip(image, ambient, strict=True)])
+    lamps = _uniform((_LAMPS, 7), generator)
     for column, row, size, bright, *colour in lamps[: 1 + int(_LAMPS * spread)]:
         sigma = 1 + 4 * size.square()
         away = (u - column * width).square()
@@ -91,7 +91,7 @@ def _shade(
     """Sun through leaves: dark patches on the road, large and small, and glaring light between."""
     _, _, middle, strength, spread, *_ = light
     far = 0.06 + below.clamp(min=0)
-    cells = _uniform((1, 2, _CELLS, _CELLS), generator, image.device)
+    cells = _uniform((1, 2, _CELLS, _CELLS), generator)
     side, ahead = (u - middle) / (len(u) * far), (1 / far).expand(len(below), len(u))
     noise = torch.zeros_like(side)
     for level, pitch in enumerate((0.35 + 0.4 * spread, 1.3 + spread)):

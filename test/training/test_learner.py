@@ -2,13 +2,17 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lane_sad_ros.network.architectures import build_network
 from lane_sad_ros.network.weights import save_network
@@ -18,9 +22,12 @@ from training.datasets import LabelledImage
 from training.distillation import Distillation
 from training.distributed import make_fabric
 from training.learner import Learner, course, make_network, make_optimizer
+from training.lighting import NIGHT, SHADE, SUN
 from training.objective import cross_entropy
 from training.samples import Samples
 from training.supervision import DeepSupervision
+
+CPU = torch.device("cpu")
 
 CONFIG = Config(
     crop=(0, 160, 1280, 720),
@@ -35,6 +42,52 @@ CONFIG = Config(
     workers=0,
     device="cpu",
 )
+
+
+class Waits(TorchFunctionMode):
+    """Notes what would wait for the device, if what is not made of the batch alone were on one.
+
+    `host` are tensors in the host's memory; what is made of such alone is there too, until it is
+    moved without waiting.
+    """
+
+    ASK = ("item", "tolist", "cpu", "numpy", "nonzero", "masked_select", "unique",
+           "__bool__", "__int__", "__float__", "__index__")  # fmt: skip
+
+    def __init__(self, host: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.host = WeakTensorKeyDictionary(dict.fromkeys(host, True))
+        self.found: list[str] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name, tensors = func.__name__, [a for a in args if isinstance(a, Tensor)]
+        of_host = bool(tensors) and all(tensor in self.host for tensor in tensors)
+        result = func(*args, **kwargs)
+        if of_host and name == "to":
+            if not kwargs.get("non_blocking"):
+                self.found.append("a blocking copy to the device")
+            return result.clone()  # on the CPU it would be the same tensor
+        if of_host:
+            for made in result if isinstance(result, (tuple, list)) else [result]:
+                if isinstance(made, Tensor):
+                    self.host[made] = True
+            return result
+        if name in self.ASK:
+            self.found.append(name)
+        elif name == "tensor" and "device" in kwargs:
+            self.found.append("a tensor made of numbers")
+        elif name in ("__getitem__", "__setitem__"):
+            keys = args[1] if isinstance(args[1], tuple) else (args[1],)
+            if any(isinstance(key, list) or _is_mask(key) for key in keys):
+                self.found.append("an index that is a list or a mask")
+        return result
+
+
+def _is_mask(key: object) -> bool:
+    return isinstance(key, Tensor) and key.dtype == torch.bool
 
 
 class Grey:
@@ -262,6 +315,39 @@ def test_another_seed_draws_other_samples() -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+# --- the device
+
+
+def test_no_part_of_a_step_waits_for_the_device() -> None:
+    """What the host must know of a batch it knows from its own copy."""
+    all_changes = Augmentation(hidden=1.0, cut=0.5, bonnet=0.5, light=1.0, colour=2.0)
+    config = dataclasses.replace(CONFIG, augmentation=all_changes, batch=16)
+    one, given = learner(config), batch(config)
+    given = given._replace(partial=torch.arange(16) % 2 == 0)
+    assert set(given.light[:, 0].tolist()) == {NIGHT, SHADE, SUN}
+    assert all((part > 0).any() for part in (given.blur, given.noise, given.boxes))
+    one.learn(given, 0)  # which makes what is kept
+    # PyTorch keeps the count of the average in the host's memory.
+    with Waits([*given, one.average.n_averaged]) as waits:
+        one.learn(given, 1)
+    assert waits.found == []
+
+
+def test_what_waits_for_the_device_is_noticed() -> None:
+    here, there = torch.ones(3), torch.ones(3)
+    with Waits([here]) as waits:
+        (here > 0).nonzero().tolist()
+        here.to(CPU, non_blocking=True).sum()
+        assert waits.found == []
+        there[there > 0]
+        there[[0, 1]] = 2.0
+        (here.to(CPU, non_blocking=True) + 1).sum().item()
+        if there.any():
+            torch.tensor([1.0], device=CPU)
+        here.to(CPU)
+    assert len(waits.found) == 6
 
 
 # --- the start

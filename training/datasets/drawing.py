@@ -6,6 +6,8 @@ is the same for a lane of a single image in arrays.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -37,25 +39,23 @@ def draw_labels(
     width, height = size
     radius = max(1.0, thickness) / 2
     images, device = len(lanes), lanes.device
-    drawn = lane_slots >= 0
-    image = torch.arange(images, device=device)[:, None].expand_as(drawn)[drawn]
-    # Ego lanes are painted last: rank[slot] is when, from 1.
-    middle = (slots - 1) / 2
-    order = sorted(range(slots), key=lambda slot: -abs(slot - middle))
-    rank = torch.tensor([1 + order.index(slot) for slot in range(slots)], device=device)
-    table = torch.tensor([0] + [1 + slot for slot in order], dtype=torch.uint8, device=device)
+    image = torch.arange(images, device=device).repeat_interleave(lanes.shape[1])
+    # Ego lanes are painted last: when each lane is, from 1; 0 if it is not.
+    rank = torch.minimum(1 + 2 * lane_slots, 2 * (slots - lane_slots)).clamp(min=0).flatten()
+    order = sorted(range(slots), key=lambda slot: min(1 + 2 * slot, 2 * (slots - slot)))
+    table = _constant((0, *(1 + slot for slot in order)), device).to(torch.uint8)
 
     # K pieces of all lanes, each drawn in the square of pixels around its middle.
     # Between whole pixels, where lines of whole widths would end on pixel centres on both sides.
-    nudge = torch.tensor([1e-3, 4e-4], device=device)
-    longer, rows = _prolonged(lanes[drawn] + nudge, 2 * radius / _STEEP)
-    start, end, lane = _pieces(longer, size, radius)
+    nudge = _constant((1e-3, 4e-4), device)
+    longer, rows = _prolonged(lanes.flatten(0, 1) + nudge, 2 * radius / _STEEP)
+    start, end, lane, shown = _pieces(longer, size, radius)
     centre = (start + end) / 2
     half = (end - start).norm(dim=1) / 2
     along_u, along_v = ((end - start) / (2 * half[:, None]).clamp(min=1e-6)).unbind(dim=1)
     reach = int(radius + _PIECE / 2 + 0.5)
     offsets = torch.arange(-reach, reach + 1, device=device)
-    limit = torch.tensor([width - 1 + reach, height - 1 + reach], device=device)
+    limit = _constant((width - 1 + reach, height - 1 + reach), device)
     nearest = centre.round().long().clamp(min=-reach).minimum(limit)
     u, v = (nearest[:, :, None] + offsets).unbind(dim=1)  # K×S each
     du, dv = u - centre[:, 0, None], v - centre[:, 1, None]
@@ -71,7 +71,7 @@ def draw_labels(
     canvas_width, canvas_height = width + 2 * margin, height + 2 * margin
     row = (image[lane, None] * canvas_height + v + margin) * canvas_width
     index = row[:, :, None] + (u + margin)[:, None]
-    ranks = inside * rank[lane_slots[drawn]].to(torch.uint8)[lane, None, None]
+    ranks = inside * (rank[lane] * shown).to(torch.uint8)[:, None, None]
     canvas = torch.zeros(images * canvas_height * canvas_width, dtype=torch.uint8, device=device)
     canvas.scatter_reduce_(0, index.flatten(), ranks.flatten(), "amax")
     canvas = canvas.view(images, canvas_height, canvas_width)
@@ -92,6 +92,12 @@ def draw_line(
     points = torch.from_numpy(np.array(lane, np.float32))[None, None]
     slot = torch.zeros(1, 1, dtype=torch.long)
     classes[draw_labels(points, slot, 1, (width, height), thickness)[0].numpy() > 0] = number
+
+
+@lru_cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers that are brought to a device once, as no step of training is to wait for it."""
+    return torch.tensor(values, device=device)
 
 
 def _prolonged(lanes: Tensor, by: float) -> tuple[Tensor, Tensor]:
@@ -116,17 +122,17 @@ def _prolonged(lanes: Tensor, by: float) -> tuple[Tensor, Tensor]:
     return torch.cat([ends[0], lanes, ends[1]], dim=1), torch.stack([top, bottom], dim=1)
 
 
-def _pieces(lanes: Tensor, size: tuple[int, int], radius: float) -> tuple[Tensor, Tensor, Tensor]:
+def _pieces(lanes: Tensor, size: tuple[int, int], radius: float) -> tuple[Tensor, ...]:
     """The parts of polylines L×N×2 that an image shows, cut into K pieces of nearly one length.
 
-    Returns the ends K×2 of the pieces and the lane of each. A lane is cut alike whatever the
-    others are, and its part outside the image, however long, takes no pieces.
+    Returns the ends K×2 of the pieces, the lane of each and whether it is one: each lane has the
+    same number, so that none has to be counted. A lane is cut alike whatever the others are.
     """
     reach = radius + 2 * _PIECE
     # A line that goes one way is at most this long there.
     count = int((sum(size) + 4 * reach) / _PIECE) + 1
     start, step = lanes[:, :-1], lanes.diff(dim=1)
-    limit = torch.tensor(size, device=lanes.device) + reach
+    limit = _constant(size, lanes.device) + reach
     # The share of each step where it enters the image and where it leaves it.
     safe = torch.where(step.abs() < 1e-6, 1e-6, step)
     first, second = (-reach - start) / safe, (limit - start) / safe
@@ -144,6 +150,6 @@ def _pieces(lanes: Tensor, size: tuple[int, int], radius: float) -> tuple[Tensor
     start, end = points[:, :-1], points[:, 1:]
     # A piece longer than the spacing bridges a part outside, perhaps through the image.
     length = (end - start).norm(dim=2)
-    kept = (length > 0) & (length <= 1.01 * spacing)
-    lane = torch.arange(len(lanes), device=lanes.device)[:, None].expand_as(kept)
-    return start[kept], end[kept], lane[kept]
+    shown = (length > 0) & (length <= 1.01 * spacing)
+    lane = torch.arange(len(lanes), device=lanes.device).repeat_interleave(count)
+    return start.flatten(0, 1), end.flatten(0, 1), lane, shown.flatten()
