@@ -135,7 +135,7 @@ class Config:
     steps: how many steps the whole run has. batch: images in a step, of all processes together.
     average: decay of the running average of the weights, which is what is kept.
     seed: number that all random choices follow from. device: auto, cpu, cuda or cuda:N.
-    precision: float32, bfloat16 or float16. compile: whether to compile the network.
+    precision: float32, bfloat16 or float16. compile: whether to compile the network and its loss.
     workers: processes that read images, for each training process. cache: MB of images
     kept of each data set by each process that reads; or device: all of them in the device's memory,
     and all of a step is done there.

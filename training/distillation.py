@@ -66,8 +66,9 @@ def collapse(features: Tensor, mapping: str = "sum", power: float = 2.0) -> Tens
     "sum" is Σ_c |A_c|^power, with power 1 the sum of absolutes; "max" is max_c |A_c|^power.
     Computed in float32 or better, as powers leave the range of half precision.
     """
-    magnitude = features.to(torch.promote_types(features.dtype, torch.float32)).abs()
-    magnitude = magnitude if power == 1 else magnitude**power
+    magnitude = features.to(torch.promote_types(features.dtype, torch.float32))
+    # Squares need no absolutes.
+    magnitude = magnitude.square() if power == 2 else magnitude.abs() ** power
     return magnitude.sum(dim=1) if mapping == "sum" else magnitude.amax(dim=1)
 
 

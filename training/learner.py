@@ -56,6 +56,7 @@ class Learner:
         optimizer = make_optimizer(whole, config.optimizer, fused=config.precision != "float16")
         self.schedule = LambdaLR(optimizer, course(config.optimizer, config.steps))
         module = torch.compile(whole) if config.compile else whole
+        self.objective = torch.compile(config.objective) if config.compile else config.objective
         self.forward, self.optimizer = fabric.setup(module, optimizer)  # type: ignore[arg-type]
         pairs = [
             (average, now)
@@ -75,7 +76,8 @@ class Learner:
         if self.distillation is not None:
             self.distillation.active = weight > 0
         segmentation, existence, *heads = self.forward(inputs)
-        terms = config.objective(segmentation, existence, *truth)
+        # Class after class, each a whole map, its code takes several pixels at once.
+        terms = self.objective(segmentation.contiguous(), existence, *truth)
         terms["total"] = terms["task"]
         if heads:
             terms["supervision"] = self._supervision(heads[0], *truth)
