@@ -1,7 +1,7 @@
 #!/bin/sh
-# All that only a machine with a GPU can tell, in at most eight minutes: tests, parity with the CPU,
-# latency and throughput by batch and engine, a profile. Writes to the folder OUT (default
-# build/gpu). Without a GPU it goes as far as a CPU can, to try the script itself.
+# All that only a machine with a GPU can tell, in at most nine minutes: tests, parity with the CPU,
+# latency and throughput by batch and engine, a profile, the rate of training. Writes to the folder
+# OUT (default build/gpu). Without a GPU it goes as far as a CPU can, to try the script itself.
 #   benchmark/gpu.sh [OUT]
 set -u
 out=${1:-build/gpu}
@@ -18,6 +18,7 @@ step() { # NAME SECONDS COMMAND...
 }
 
 device=cuda batches="--batch 1 --batch 8 --batch 32" repeats=100
+count=64 sizes="16 32 64" seconds=4
 engines="--engine eager --engine cudagraph --engine cudagraph-bf16"
 if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
     if nvidia-smi -L 2>/dev/null | grep ^GPU >/dev/null; then
@@ -27,12 +28,24 @@ if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; 
     fi
     echo "no CUDA device: the CPU stands in, figures mean nothing"
     device=cpu batches="--batch 1 --batch 2" repeats=3 engines="--engine eager"
+    count=4 sizes=2 seconds=1
 fi
-step tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu test/detection/test_gpu.py
+step tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu \
+    test/detection/test_gpu.py test/benchmark/test_training_rate.py
 # shellcheck disable=SC2086  # several options each
 step speed 180 "$python" -m lane_sad_ros benchmark --device "$device" $engines $batches \
     --repeats "$repeats" --json "$out/speed.json" --plot "$out/speed.png"
 step lanes 90 "$python" -m benchmark.same_lanes --device "$device" $engines \
     lane_sad_ros/detection/engines/road.jpg --json "$out/lanes.json"
 step profile 90 "$python" -m benchmark.profile_stages --device "$device" --json "$out/profile.json"
+step scenes 60 "$python" -m training synthesize "$out/scenes" --count "$count" --seed 1
+rate() { # NAME COMPILE SIZES
+    # shellcheck disable=SC2086  # several sizes
+    step "training-$1" 150 "$python" -m benchmark.training_rate \
+        training/configs/tusimple_enet_sad.yaml "data=[{path: $out/scenes/labels.json}]" \
+        "input_size=[512, 224]" device=$device cache=device precision=bfloat16 compile=$2 \
+        --batch $3 --seconds "$seconds" --json "$out/training-$1.json"
+}
+rate eager false "$sizes"
+rate compiled true "${sizes##* }"
 exit $failed

@@ -26,10 +26,9 @@ from lane_sad_ros.network.base import LaneNetwork
 from lane_sad_ros.network.weights import save_network
 
 from . import checkpoint
-from .augmentation import Prepared, source_layout
+from .augmentation import Prepared
 from .clock import Clock, TimeUp
 from .config import PRECISIONS, Config, differing, plain
-from .datasets import Reading
 from .distributed import make_fabric
 from .history import History
 from .learner import Learner
@@ -87,15 +86,11 @@ class _Run:
             raise ValueError("the configuration names no data to train on")
         self.config, self.output, self.fabric, self.clock = config, output, fabric, clock
         self.layout = config.lane_layout()
-        source = source_layout(self.layout, config.augmentation)
-        cache = config.cache
-        reading = Reading.for_layout(source, cache if isinstance(cache, int) else 0)
-        sets = [source.open(reading) for source in config.data]
-        self.samples = Samples(config, self.layout, sets)
+        self.samples = Samples.opened(config, self.layout)
         self.validation = {source.name: source.open() for source in config.validation}
         for dataset in self.validation.values():
             check_measurable(dataset)
-        kept = self.samples.keep(fabric.device) if cache == "device" else None
+        kept = self.samples.keep(fabric.device) if config.cache == "device" else None
         self.learner = Learner(config, self.layout, fabric, kept)
         if fabric.is_global_zero:
             self._check_folder()

@@ -25,7 +25,7 @@ from .augmentation import (
     source_pixels,
 )
 from .config import Config
-from .datasets import LabelledDataset
+from .datasets import LabelledDataset, Reading
 
 # Images that may turn out to be broken one after another before that is an error.
 _TRIES = 20
@@ -47,6 +47,13 @@ class Samples(Dataset["Prepared | Exception"]):
         # Of the images that are kept; of one that cannot be used, why.
         self._outlines: list[Outline | str] = []
         self._told: set[str] = set()
+
+    @classmethod
+    def opened(cls, config: Config, layout: LaneLayout) -> Samples:
+        """Of the sets that a configuration trains on. Raises what opening them raises."""
+        source = source_layout(layout, config.augmentation)
+        reading = Reading.for_layout(source, config.cache if isinstance(config.cache, int) else 0)
+        return cls(config, layout, [source.open(reading) for source in config.data])
 
     def keep(self, device: torch.device) -> Kept:
         """All images on a device; samples come without pixels from then on.
