@@ -1,5 +1,5 @@
 #!/bin/sh
-# All that only a machine with a GPU can tell, in at most nine minutes: tests, parity with the CPU,
+# All that only a machine with a GPU can tell, in at most 15 minutes: tests, parity with the CPU,
 # latency and throughput by batch and engine, a profile, the rate of training. Writes to the folder
 # OUT (default build/gpu). Without a GPU it goes as far as a CPU can, to try the script itself.
 #   benchmark/gpu.sh [OUT]

@@ -40,9 +40,11 @@ def draw_labels(
     radius = max(1.0, thickness) / 2
     images, device = len(lanes), lanes.device
     image = torch.arange(images, device=device).repeat_interleave(lanes.shape[1])
-    # Ego lanes are painted last: when each lane is, from 1; 0 if it is not.
-    rank = torch.minimum(1 + 2 * lane_slots, 2 * (slots - lane_slots)).clamp(min=0).flatten()
-    order = sorted(range(slots), key=lambda slot: min(1 + 2 * slot, 2 * (slots - slot)))
+    # Ego lanes are painted last: rank is when each lane is, from 1; 0, as the last, if it is not.
+    middle = (slots - 1) / 2
+    order = sorted(range(slots), key=lambda slot: -abs(slot - middle))
+    ranks_of_slots = _constant((*(1 + order.index(slot) for slot in range(slots)), 0), device)
+    rank = ranks_of_slots[lane_slots.clamp(min=-1).flatten()]
     table = _constant((0, *(1 + slot for slot in order)), device).to(torch.uint8)
 
     # K pieces of all lanes, each drawn in the square of pixels around its middle.
@@ -125,8 +127,9 @@ def _prolonged(lanes: Tensor, by: float) -> tuple[Tensor, Tensor]:
 def _pieces(lanes: Tensor, size: tuple[int, int], radius: float) -> tuple[Tensor, ...]:
     """The parts of polylines L×N×2 that an image shows, cut into K pieces of nearly one length.
 
-    Returns the ends K×2 of the pieces, the lane of each and whether it is one: each lane has the
-    same number, so that none has to be counted. A lane is cut alike whatever the others are.
+    Returns the ends K×2 of the pieces, the lane of each, and which are to be drawn: each lane has
+    the same number, so that none has to be counted. A lane is cut alike whatever the others are,
+    and its part outside the image, however long, takes none of them.
     """
     reach = radius + 2 * _PIECE
     # A line that goes one way is at most this long there.
