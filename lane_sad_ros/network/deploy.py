@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lane_sad_ros.network.enet import Downsampling, ENetSAD, InitialBlock, from_cells, to_cells
+from lane_sad_ros.network.enet import Downsampling, ENetSAD, InitialBlock, Upsampling
 
 
 def deployable(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that exports and runs fast: batch norms folded, pooling without
-    indices, both ends of ENet-SAD computed by cells of 2×2 pixels.
+    """A copy in evaluation mode that exports and runs fast: batch norms folded, and of ENet-SAD
+    all that halves or doubles the resolution computed by cells of 2×2 pixels.
 
     Its output is the network's, but for the rounding of the folded weights.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    if isinstance(network, ENetSAD):
-        network.initial = _InitialCells(network.initial)  # type: ignore[assignment]
-        network.classify = _TransposedCells(network.classify)  # type: ignore[assignment]
     for module in list(network.modules()):  # each once, however often it is shared
         _fold(module)
-        if isinstance(module, Downsampling):
-            module.without_indices = True
+    if isinstance(network, ENetSAD):
+        by_cells: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+            InitialBlock: _InitialCells,
+            Downsampling: _DownsamplingCells,
+            Upsampling: _UpsamplingCells,
+            nn.ConvTranspose2d: _TransposedCells,
+        }
+        for name, module in list(network.named_children()):
+            if type(module) in by_cells:
+                setattr(network, name, by_cells[type(module)](module))
     return network
+
+
+def to_cells(features: Tensor) -> Tensor:
+    """Cells of 2×2 pixels as channels: B×C×H×W to B×4C×H/2×W/2, corner by corner, row by row."""
+    batch, channels, height, width = features.shape
+    cells = features.reshape(batch, channels, height // 2, 2, width // 2, 2)
+    return cells.permute(0, 3, 5, 1, 2, 4).reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+def from_cells(cells: Tensor) -> Tensor:
+    """The inverse of `to_cells`."""
+    batch, channels, height, width = cells.shape
+    corners = cells.reshape(batch, 2, 2, channels // 4, height, width)
+    return corners.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // 4, 2 * height, 2 * width)
 
 
 class _InitialCells(nn.Module):
@@ -66,6 +87,72 @@ def _before(features: Tensor, axis: int) -> Tensor:
     """Along an axis what is one earlier; the first stays, for it lies in the same window."""
     count = features.shape[axis]
     return torch.cat((features.narrow(axis, 0, 1), features.narrow(axis, 0, count - 1)), axis)
+
+
+class _DownsamplingCells(nn.Module):
+    """A `Downsampling` whose places are the cells that it pools.
+
+    Other programs than PyTorch can't run pooling with indices, or do it slowly.
+    """
+
+    def __init__(self, block: Downsampling) -> None:
+        super().__init__()
+        self.branch, self.activation = block.branch, block.activation
+        self.missing_channels = block.missing_channels
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        cells = to_cells(features)
+        padded = F.pad(_largest(cells), (0, 0, 0, 0, 0, self.missing_channels))
+        return self.activation(padded + self.branch(features)), cells
+
+
+class _UpsamplingCells(nn.Module):
+    """An `Upsampling` without batch norms that makes cells, and pixels of them last.
+
+    A transposed convolution of 2×2 that moves by 2 is one of 1×1 to cells; the 1×1 behind it is the
+    same for each corner.
+    """
+
+    def __init__(self, block: Upsampling) -> None:
+        super().__init__()
+        self.shortcut, self.branch, self.activation = block.shortcut, block.branch, block.activation
+        (_, (transposed, *_), (last, *_), _) = self.branch
+        kernel = transposed.weight.permute(2, 3, 1, 0).flatten(0, 2)
+        self.branch[1][0] = _pointwise(kernel, transposed.bias.repeat(4))
+        self.branch[2][0] = _pointwise(
+            last.weight.flatten(1).repeat(4, 1), last.bias.repeat(4), groups=4
+        )
+
+    def forward(self, features: Tensor, places: Tensor) -> Tensor:
+        unpooled = _unpooled(self.shortcut(features), places)
+        return from_cells(self.activation(unpooled + self.branch(features)))
+
+
+def _pointwise(weight: Tensor, bias: Tensor, groups: int = 1) -> nn.Conv2d:
+    """A 1×1 convolution with a weight, out×in of a group, and a bias."""
+    conv = nn.Conv2d(groups * weight.shape[1], len(weight), 1, groups=groups)
+    conv.weight, conv.bias = nn.Parameter(weight[..., None, None]), nn.Parameter(bias)
+    return conv.requires_grad_(False)
+
+
+def _largest(cells: Tensor) -> Tensor:
+    """2×2 max pooling, of cells."""
+    corners = cells.chunk(4, dim=1)
+    return torch.maximum(torch.maximum(*corners[:2]), torch.maximum(*corners[2:]))
+
+
+def _unpooled(features: Tensor, places: Tensor) -> Tensor:
+    """The cells of max unpooling: each feature in the largest corner of the cell that was pooled.
+
+    Of several the first wins, as in PyTorch's pooling with indices.
+    """
+    largest, corners = _largest(places), places.chunk(4, dim=1)
+    first = corners[0] == largest
+    second = (corners[1] == largest) & ~first
+    above = first | second
+    third = (corners[2] == largest) & ~above
+    wins = (first, second, third, ~(above | third))
+    return torch.cat([torch.where(here, features, 0.0) for here in wins], dim=1)
 
 
 class _TransposedCells(nn.Module):

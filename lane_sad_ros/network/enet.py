@@ -105,53 +105,12 @@ def asymmetric(channels: int) -> list[nn.Conv2d]:
     ]
 
 
-def to_cells(features: Tensor) -> Tensor:
-    """Cells of 2×2 pixels as channels: B×C×H×W to B×4C×H/2×W/2, corner by corner, row by row."""
-    batch, channels, height, width = features.shape
-    cells = features.reshape(batch, channels, height // 2, 2, width // 2, 2)
-    return cells.permute(0, 3, 5, 1, 2, 4).reshape(batch, 4 * channels, height // 2, width // 2)
-
-
-def from_cells(cells: Tensor) -> Tensor:
-    """The inverse of `to_cells`."""
-    batch, channels, height, width = cells.shape
-    corners = cells.reshape(batch, 2, 2, channels // 4, height, width)
-    return corners.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // 4, 2 * height, 2 * width)
-
-
-def max_pool(features: Tensor) -> tuple[Tensor, Tensor]:
-    """2×2 max pooling of B×C×H×W without indices: the maxima, B×C×H/2×W/2, and which corner of its
-    cell each is from, boolean B×4×C×H/2×W/2.
-
-    Of several corners the first wins, as in PyTorch's pooling with indices.
-    """
-    corners = to_cells(features).chunk(4, dim=1)
-    upper, lower = torch.maximum(*corners[:2]), torch.maximum(*corners[2:])
-    pooled = torch.maximum(upper, lower)
-    first = corners[0] == pooled
-    second = (corners[1] == pooled) & ~first
-    above = first | second
-    third = (corners[2] == pooled) & ~above
-    return pooled, torch.stack([first, second, third, ~(above | third)], dim=1)
-
-
-def unpool(features: Tensor, places: Tensor) -> Tensor:
-    """Max unpooling of B×C×H×W to twice the size; places: of `Downsampling`."""
-    if places.dtype != torch.bool:
-        # Autocast on a CPU gives float32, which all of the decoder would go on with.
-        return F.max_unpool2d(features, places, [2, 2]).to(features.dtype)
-    return from_cells(torch.where(places, features[:, None], 0.0).flatten(1, 2))
-
-
 class Downsampling(nn.Module):
     """Halves the resolution by max pooling plus a strided bottleneck branch.
 
     Returns the features and the places of the maxima, where the matching `Upsampling` puts
-    features back: PyTorch's indices, or those of `max_pool` where `without_indices` is set. Both
-    give the same numbers. Indices are faster in PyTorch; other programs can't run them, or slowly.
+    features back.
     """
-
-    without_indices = False
 
     def __init__(
         self, channels_in: int, channels: int, dropout: float, activate_branch: bool
@@ -167,10 +126,7 @@ class Downsampling(nn.Module):
         self.missing_channels = channels - channels_in
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        if self.without_indices:
-            pooled, places = max_pool(features)
-        else:
-            pooled, places = F.max_pool2d(features, 2, stride=2, return_indices=True)
+        pooled, places = F.max_pool2d(features, 2, stride=2, return_indices=True)
         padded = F.pad(pooled, (0, 0, 0, 0, 0, self.missing_channels))
         return self.activation(padded + self.branch(features)), places
 
@@ -192,7 +148,9 @@ class Upsampling(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        unpooled = unpool(self.shortcut(features), places)
+        shortcut = self.shortcut(features)
+        # Autocast on a CPU gives float32, which all of the decoder would go on with.
+        unpooled = F.max_unpool2d(shortcut, places, [2, 2]).to(shortcut.dtype)
         return self.activation(unpooled + self.branch(features))
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lane_sad_ros.network.deploy import deployable
-from lane_sad_ros.network.enet import ENetSAD, from_cells, to_cells
+from lane_sad_ros.network.deploy import deployable, from_cells, to_cells
+from lane_sad_ros.network.enet import ENetSAD
 
 SIZE = (64, 48)
 
