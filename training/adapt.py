@@ -68,7 +68,7 @@ def collect(
 ) -> Collected:
     """Labels the frames of a recording that the detector is sure of, and lays the others out.
 
-    every, sure: as for `pseudo_labels.pseudo_label`. Raises ValueError where no frame is kept.
+    every, sure: as for `pseudo_labels.pseudo_label`. Frames that a person has checked stay so.
     """
     kept: list[Record] = []
     shown: dict[str, list[Picture]] = {"kept": [], "doubtful": [], "empty": []}
@@ -82,11 +82,6 @@ def collect(
             _lay_out(look, folder / "doubtful", number)
         if counts[kind] <= _SHOWN:
             shown[kind].append(_picture(look, number))
-    if not kept:
-        raise ValueError(
-            f"{source.path}: the weights are sure of no frame; correct those in "
-            f"{folder / 'doubtful'} in labelme, or take another recording"
-        )
     _write(folder / "kept.json", kept)
     page = {"title": f"Frames of {source.path.name}", "shown": shown, "counts": counts}
     write_page(folder / "review.html", "review.html", counts, **page)
@@ -114,10 +109,12 @@ def _lanes_record(
 
 
 def _lay_out(look: Look, folder: Path, number: int) -> None:
-    name = f"{number:06d}.jpg"
+    name, annotation = f"{number:06d}.jpg", folder / f"{number:06d}.json"
+    if annotation.exists() and read_annotation(annotation).checked:
+        return
     write_image(folder / name, look.frame.image)
     lanes = [lane.points for lane in look.lanes.present]
-    write_annotation(folder / f"{number:06d}.json", name, look.lanes.image_size, lanes)
+    write_annotation(annotation, name, look.lanes.image_size, lanes)
 
 
 def _picture(look: Look, number: int) -> Picture:
@@ -152,7 +149,10 @@ def labels(folder: Path) -> Split:
     train, held = _split([*kept, *checked])
     held = [record for record in held if record in checked] or held
     if not train or not held:
-        raise ValueError(f"{folder}: {len(train)} frames to learn from, {len(held)} to measure on")
+        raise ValueError(
+            f"{folder}: {len(train)} frames to learn from, {len(held)} to measure on; correct more "
+            f"of those in {folder / 'doubtful'} in labelme, or take another recording"
+        )
     return Split(train, held, len(checked))
 
 

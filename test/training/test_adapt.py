@@ -56,6 +56,24 @@ def test_struck_frames_are_left_out_and_checked_ones_taken(collected: Path) -> N
     (collected / "struck.txt").unlink()
 
 
+def test_corrections_stay_where_the_weights_are_sure_of_no_frame(
+    drive: Path, tmp_path: Path
+) -> None:
+    def collected() -> int:
+        detector = LaneDetector.from_weights(device="cpu")
+        return collect(open_frames(drive), detector, tmp_path, every=2, sure=1.0).kept
+
+    assert collected() == 0
+    with pytest.raises(ValueError, match=r"0 frames to learn from.*doubtful in labelme"):
+        labels(tmp_path)
+    for path in (tmp_path / "doubtful").glob("*.json"):
+        path.write_text(path.read_text().replace('"checked": false', '"checked": true'))
+    found = labels(tmp_path)
+    assert (found.checked, len(found.train), len(found.held_out)) == (7, 6, 1)
+    assert collected() == 0
+    assert labels(tmp_path) == found
+
+
 def test_what_a_person_has_checked_is_the_measure(collected: Path) -> None:
     held = labels(collected).held_out[0]
     (collected / "struck.txt").write_text(Path(held["image"]).name)  # the checked one is instead
