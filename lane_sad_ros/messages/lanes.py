@@ -72,13 +72,11 @@ class Messages:
         self,
         camera: CameraModel,
         header: Any,
-        r: NDArray[np.float64] | None = None,
         p: NDArray[np.float64] | None = None,
     ) -> Any:
         """A sensor_msgs/CameraInfo of a camera.
 
-        r, p: rectification and projection matrix, row by row; by default those of an image that is
-        not rectified.
+        p: projection matrix, row by row; by default that of an image that is not rectified.
         """
         info = self._empty("sensor_msgs/msg/CameraInfo")
         info.header = header
@@ -86,7 +84,7 @@ class Messages:
         info.distortion_model = camera.model
         info.d = self._numbers(np.array(camera.coefficients, np.float64))
         info.k = self._numbers(camera.k.ravel())
-        info.r = self._numbers(np.eye(3).ravel() if r is None else r)
+        info.r = self._numbers((np.eye(3) if camera.r is None else camera.r).ravel())
         straight = np.hstack([camera.k, np.zeros((3, 1))]).ravel()
         info.p = self._numbers(straight if p is None else p)
         return info

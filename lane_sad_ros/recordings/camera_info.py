@@ -33,19 +33,19 @@ def read_camera_info(path: str | os.PathLike[str], header: Any | None = None) ->
     except ValueError as error:
         raise CalibrationError(str(error)) from error
     try:
+        r, p = (
+            _matrix(values, key) if key in values else None
+            for key in ("rectification_matrix", "projection_matrix")
+        )
         camera = CameraModel(
             int(values["image_width"]),
             int(values["image_height"]),
             _matrix(values, "camera_matrix").reshape(3, 3),
             str(values.get("distortion_model") or "plumb_bob"),
             tuple(_matrix(values, "distortion_coefficients").tolist()),
+            None if r is None else r.reshape(3, 3),
         )
-        rectified = {
-            name: _matrix(values, key)
-            for name, key in (("r", "rectification_matrix"), ("p", "projection_matrix"))
-            if key in values
-        }
-        return MESSAGES.camera_info(camera, header or MESSAGES.header(0, ""), **rectified)
+        return MESSAGES.camera_info(camera, header or MESSAGES.header(0, ""), p)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

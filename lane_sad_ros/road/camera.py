@@ -28,6 +28,9 @@ _ANGLES = 4096  # steps at which a lens is tabulated
 
 _NEWTON_STEPS = 30
 
+# By which products of a rotation's rows may be off: files have three digits or more.
+_ROUNDED = 0.01
+
 _CALIBRATE = "run camera_calibration, or lane_sad calibrate with a field of view"
 
 
@@ -39,6 +42,10 @@ class CalibrationError(ValueError):
 class CameraModel:
     """What a camera does to directions: a 3×3 camera matrix behind a lens.
 
+    Directions and points are in the camera's optical frame, the one that frame_id names. As
+    image_geometry and CameraInfo's P have it, that is the frame of the rectified images, so that
+    raw and rectified images of one camera see the same road.
+
     width, height: of the image in pixels.
     k: 3×3 camera matrix in pixels of this image.
     model: "plumb_bob" (k1, k2, p1, p2 and maybe k3), "rational_polynomial" (k1, k2, p1, p2, k3 to
@@ -46,6 +53,9 @@ class CameraModel:
     coefficients: of the lens; none, or all zero, is no distortion (equidistant: a lens whose image
         height is the angle times the focal length). Zeros behind the model's own change nothing,
         and without distortion a model of another name is a pinhole.
+    r: 3×3, turns directions of the lens into the optical frame, as CameraInfo's R; None, which it
+        becomes where it is the identity or, as in a message nobody filled in, all zero, for a lens
+        along that frame's axes.
     Raises CalibrationError for values that describe no camera.
     """
 
@@ -54,6 +64,7 @@ class CameraModel:
     k: NDArray[np.float64]
     model: str = PLUMB_BOB
     coefficients: tuple[float, ...] = ()
+    r: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", np.array(self.k, np.float64))
@@ -94,6 +105,8 @@ class CameraModel:
             )
         if not np.isfinite(self.coefficients).all():
             raise CalibrationError("the distortion coefficients have numbers that are not finite")
+        if self.r is not None:
+            object.__setattr__(self, "r", _rotation(self.r))
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, angle: float) -> CameraModel:
@@ -112,12 +125,12 @@ class CameraModel:
     ) -> CameraModel:
         """The camera of a sensor_msgs/CameraInfo, for images of (width, height) `image_size`.
 
-        info: any object with the message's fields, also with ROS 1's names (K, D).
+        info: an object with the message's fields, also with ROS 1's names (K, D, R). It may lack r.
         image_size: of the images the pixels lie on; by default what the message says. The part of
             the sensor that `roi` names (all of it where its sizes are 0), binned, may have been
             scaled to another resolution, as long as its shape is kept.
         rectified: whether the images are, as those of image_proc's image_rect: their camera is the
-            left 3x3 of P, without distortion.
+            left 3x3 of P, without distortion. Others are raw: their rays are turned by R.
         Raises CalibrationError with the reason.
         """
         width, height = int(info.width), int(info.height)
@@ -132,11 +145,15 @@ class CameraModel:
             raise CalibrationError(f"camera_info.k has {k.size} numbers, not 9")
         if not k.any():
             raise CalibrationError(f"camera_info is not calibrated (k is all zero): {_CALIBRATE}")
+        r = np.asarray(getattr(info, "r", getattr(info, "R", np.zeros(9))), np.float64)
+        if r.size != 9:
+            raise CalibrationError(f"camera_info.r has {r.size} numbers, not 9")
         model = str(info.distortion_model) or PLUMB_BOB
         if rectified:
-            k, d = _rectified(info, k, d), np.zeros(0)
+            # Not a fisheye without coefficients, which is no pinhole.
+            k, model, d, r = _rectified(info, k, d), PLUMB_BOB, np.zeros(0), np.eye(3)
         try:
-            full = cls(width, height, k.reshape(3, 3), model, tuple(d))
+            full = cls(width, height, k.reshape(3, 3), model, tuple(d), r.reshape(3, 3))
         except CalibrationError as error:
             raise CalibrationError(f"camera_info: {error}") from error
         return full._seen_through(info, image_size)
@@ -192,6 +209,14 @@ class CameraModel:
         NaN for pixels beyond the lens: no direction, or no unambiguous one, is imaged there.
         """
         uv = np.asarray(pixels, np.float64).reshape(-1, 2)
+        directions = self._from_lens(uv)
+        if self.r is None:
+            return directions
+        directions = directions @ self.r.T
+        return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
+
+    def _from_lens(self, uv: Points) -> Points:
+        """`rays`, but in the frame of the lens."""
         y = (uv[:, 1] - self.k[1, 2]) / self.k[1, 1]
         x = (uv[:, 0] - self.k[0, 2] - self.k[0, 1] * y) / self.k[0, 0]
         if self.model == EQUIDISTANT:
@@ -209,6 +234,9 @@ class CameraModel:
         would be imaged nearer to it.
         """
         xyz = np.array(points, np.float64).reshape(-1, 3)
+        if self.r is not None:
+            # Not the transpose: r may be rounded, and `rays` has to be undone.
+            xyz = xyz @ np.linalg.inv(self.r).T
         angle: Points = np.arctan2(np.hypot(xyz[:, 0], xyz[:, 1]), xyz[:, 2])
         # Not `angle <= limit`: this keeps NaN out too.
         xyz[~(angle < self._limit)] = np.nan
@@ -347,3 +375,20 @@ def _rectified(info: Any, k: Points, d: Points) -> Points:
             + _CALIBRATE
         )
     return k
+
+
+@np.errstate(all="ignore")  # numbers that are not finite, or too large, are no rotation
+def _rotation(r: Points) -> Points | None:
+    """The rectification matrix r; None where it turns nothing."""
+    r = np.array(r, np.float64)
+    if r.shape != (3, 3):
+        raise CalibrationError(f"the rectification matrix r has shape {r.shape}, not 3x3")
+    if not r.any() or np.array_equal(r, np.eye(3)):
+        return None
+    if not (np.abs(r @ r.T - np.eye(3)) < _ROUNDED).all() or np.linalg.det(r) < 0:
+        raise CalibrationError(
+            "the rectification matrix r is no rotation (rows of length 1, at right angles, "
+            "determinant 1; the identity or all zero if the camera is not one of a stereo pair): "
+            + np.array2string(r.ravel(), separator=", ", max_line_width=1000)
+        )
+    return r

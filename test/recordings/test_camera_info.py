@@ -68,6 +68,7 @@ def test_a_camera_comes_back_from_its_message() -> None:
         (FILE.replace("0., 0., 1.]\ndist", "0., 1.]\ndist"), "camera_matrix has 8 numbers"),
         (FILE.replace("plumb_bob", "barrel"), "unknown distortion model 'barrel'"),
         (FILE.replace("1000.", "0."), "not calibrated"),
+        (FILE.replace("data: [1., 0.", "data: [2., 0."), "r is no rotation"),
     ],
 )
 def test_what_is_no_calibration_is_refused_in_one_line(

@@ -3,10 +3,11 @@
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 import yaml
-from straight_road import CAMERA, HEIGHT, LINES, PITCH, SIZE, seen
+from straight_road import CAMERA, HEIGHT, LINES, PITCH, PROJECTOR, SIZE, seen
 
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Detection, LaneDetector
@@ -359,3 +360,24 @@ def test_rectified_images_are_seen_by_the_left_of_p_without_a_lens(tmp_path, top
 
     assert_lines_lie_in_place(write(topic))
     assert write("/cam/image_direct").camera.coefficients == bent.coefficients
+
+
+@pytest.mark.parametrize("topic", ["/cam/image_raw/compressed", "/cam/image_rect/compressed"])
+def test_raw_and_rectified_images_of_a_stereo_camera_lie_in_one_frame(tmp_path, topic):
+    """Both are of frame front, where the rectified camera looks along the axis."""
+    r = cv2.Rodrigues(np.radians([1.0, 1.0, 0]))[0]
+    path = tmp_path / "drive.mcap"
+    with writing.writing_bag(path) as bag:
+        header = MESSAGES.header(START, "front")
+        info = MESSAGES.camera_info(dataclasses.replace(CAMERA, r=r), header)
+        bag.write("/cam/camera_info", info, START)
+        pose = MESSAGES.transform(MOUNTING, "base_link", "front", START)
+        bag.write("/tf_static", pose, START)
+        bag.write(topic, MESSAGES.jpeg(np.zeros((*SIZE[::-1], 3), np.uint8), header), START)
+    projector = project(path)[2]
+    ahead = np.array([[20.0, 1.8, 0.0], [20.0, -1.8, 0.0]])
+    pixels = PROJECTOR.to_image(ahead)
+    if "raw" in topic:
+        turn = CAMERA.k @ r.T @ np.linalg.inv(CAMERA.k)
+        pixels = cv2.perspectiveTransform(pixels[:, None], turn)[:, 0]
+    np.testing.assert_allclose(projector.to_ground(pixels), ahead, atol=1e-6)

@@ -26,6 +26,11 @@ LENSES = {
     "rational": ("rational_polynomial", (0.5, 0.1, 1e-4, -3e-4, 0.01, 0.8, 0.3, 0.02)),
     "fisheye": ("equidistant", (-0.02, 0.01, -0.005, 0.001)),
 }
+TURNED = {
+    "pitch": cv2.Rodrigues(np.radians([1.0, 0, 0]))[0],
+    "yaw": cv2.Rodrigues(np.radians([0, 1.0, 0]))[0],
+    "all, rounded": np.round(cv2.Rodrigues(np.radians([1.0, -2, 0.5]))[0], 4),
+}
 FORWARD = Mounting.from_angles(height=1.5, pitch=0.06)
 
 
@@ -245,14 +250,15 @@ def test_a_camera_that_looks_at_the_sky_sees_no_road(pitch, sees):
 
 
 def test_camera_info_of_ros_2_and_of_ros_1():
-    ros2 = CameraModel.from_info(info())
-    ros1 = info()
-    ros1.K, ros1.D = ros1.k, ros1.d
-    del ros1.k, ros1.d
+    ros2 = CameraModel.from_info(info(r=TURNED["yaw"].ravel()))
+    ros1 = info(r=TURNED["yaw"].ravel())
+    ros1.K, ros1.D, ros1.R = ros1.k, ros1.d, ros1.r
+    del ros1.k, ros1.d, ros1.r
     for model in (ros2, CameraModel.from_info(ros1)):
         assert (model.width, model.height, model.model) == (1280, 720, "plumb_bob")
         assert_allclose(model.k, K)
         assert model.coefficients == (-0.3, 0.1, 1e-3, -2e-3, 0.0)
+        assert_allclose(model.r, TURNED["yaw"])
 
 
 def test_camera_info_out_of_a_bag():
@@ -270,6 +276,55 @@ def test_camera_info_out_of_a_bag():
 def crop(image_pixels, window, scale):
     """Where pixels of the full image lie on its window, resized; an image's edge is at -0.5."""
     return (image_pixels + 0.5 - window) * scale - 0.5
+
+
+def rectified_pixels(model, raw, r, p):
+    """As image_proc rectifies: by OpenCV."""
+    d = np.array(model.coefficients or (0.0,) * 4)
+    until = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-14
+    if model.model == "equidistant":
+        return cv2.fisheye.undistortPoints(raw[:, None], model.k, d, R=r, P=p, criteria=until)[:, 0]
+    return cv2.undistortPointsIter(raw[:, None], model.k, d, R=r, P=p, criteria=until)[:, 0]
+
+
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("turned", TURNED)
+def test_raw_and_rectified_images_of_a_camera_see_the_same_road(lens, turned):
+    model, r = camera(lens), TURNED[turned]
+    p = np.array([[700.0, 0, 630, 0], [0, 700, 350, 0], [0, 0, 1, 0]])
+    message = info(distortion_model=model.model, d=model.coefficients, r=r.ravel(), p=p.ravel())
+    raw, rectified = (
+        GroundProjector(CameraModel.from_info(message, rectified=kind), FORWARD)
+        for kind in (False, True)
+    )
+    road = np.array([[20, 1.8, 0], [20, -1.8, 0], [8, 1.8, 0], [45, -5.5, 0]])
+    pixels = raw.to_image(road)
+    assert_allclose(raw.to_ground(pixels), road, atol=1e-6)
+    there = rectified_pixels(model, pixels, r, p)
+    assert_allclose(rectified.to_ground(there), road, atol=1e-6)
+    assert_allclose(rectified.to_image(road), there, atol=1e-9)
+
+
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("turned", TURNED)
+def test_pixels_of_a_turned_lens_come_back(lens, turned):
+    model = replace(camera(lens), r=TURNED[turned])
+    pixels = np.random.default_rng(0).uniform([0, 0], [1279, 719], (500, 2))
+    rays = model.rays(pixels)
+    assert_allclose(np.linalg.norm(rays, axis=1), 1)
+    assert_allclose(model.project(rays), pixels, atol=1e-9)
+
+
+@pytest.mark.parametrize("r", [np.zeros(9), np.eye(3).ravel()])
+@pytest.mark.parametrize("lens", LENSES)
+def test_a_matrix_that_turns_nothing_changes_nothing(lens, r):
+    plain = camera(lens)
+    model = CameraModel.from_info(info(distortion_model=plain.model, d=plain.coefficients, r=r))
+    pixels = np.random.default_rng(0).uniform([0, 0], [1279, 719], (50, 2))
+    np.testing.assert_array_equal(model.rays(pixels), plain.rays(pixels))
+    np.testing.assert_array_equal(
+        model.project(plain.rays(pixels)), plain.project(plain.rays(pixels))
+    )
 
 
 @pytest.mark.parametrize(
@@ -310,6 +365,12 @@ def test_scaled_cropped_and_binned_images_keep_their_rays(changes, image_size, w
         ({"distortion_model": "rational_polynomial", "d": [0.1] * 6}, "has 4 or 5 or 8 .*not 6"),
         ({"distortion_model": "equidistant", "d": [0.1] * 5}, "equidistant has 4 .*not 5"),
         ({"distortion_model": "thin_prism"}, "'thin_prism'.*plumb_bob, rational_polynomial"),
+        ({"r": np.eye(3).ravel()[:6]}, "r has 6 numbers, not 9"),
+        ({"r": 2 * np.eye(3).ravel()}, "r is no rotation.*rows of length 1.*identity or all zero"),
+        ({"r": np.diag([1.0, 1, -1]).ravel()}, "r is no rotation.*determinant 1"),
+        ({"r": [1, 0, 0, 0.1, 1, 0, 0, 0, 1]}, "r is no rotation.*right angles"),
+        ({"r": [np.nan] * 9}, "r is no rotation"),
+        ({"r": [1e308] * 9}, "r is no rotation"),
         ({"width": 0, "height": 0}, "0x0"),
         ({"roi": roi(900, 0, 640, 400)}, "roi.*640x400 at 900, 0.*1280x720"),
         ({"binning_y": 1000}, "binning 1x1000 leaves nothing of 1280x720"),
