@@ -1,10 +1,15 @@
 #!/bin/sh
-# All that only a machine with a GPU can tell, in at most 15 minutes: tests, parity with the CPU,
-# latency and throughput by batch and engine, a profile, the rate of training. Writes to the folder
-# OUT (default build/gpu). Without a GPU it goes as far as a CPU can, to try the script itself.
-#   benchmark/gpu.sh [OUT]
+# All that only a machine with a GPU can tell, in at most eight minutes: tests, parity with the CPU,
+# latency and throughput by batch and engine, a profile; with "training" instead its rate, in at
+# most six. Writes to the folder OUT (default build/gpu). Without a GPU it goes as far as a CPU can,
+# to try the script itself.
+#   benchmark/gpu.sh [OUT] [engines|training]
 set -u
-out=${1:-build/gpu}
+out=${1:-build/gpu} part=${2:-engines}
+case $part in
+    engines | training) ;;
+    *) echo "usage: benchmark/gpu.sh [OUT] [engines|training], not $part" >&2; exit 2 ;;
+esac
 mkdir -p "$out"
 python=${PYTHON:-python3}
 "$python" -c "import torch" || { echo "$python has no PyTorch: run this in make shell" >&2; exit 2; }
@@ -30,14 +35,18 @@ if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; 
     device=cpu batches="--batch 1 --batch 2" repeats=3 engines="--engine eager"
     count=4 sizes=2 seconds=1
 fi
-step tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu \
-    test/detection/test_gpu.py test/benchmark/test_training_rate.py
-# shellcheck disable=SC2086  # several options each
-step speed 180 "$python" -m lane_sad_ros benchmark --device "$device" $engines $batches \
-    --repeats "$repeats" --json "$out/speed.json" --plot "$out/speed.png"
-step lanes 90 "$python" -m benchmark.same_lanes --device "$device" $engines \
-    lane_sad_ros/detection/engines/road.jpg --json "$out/lanes.json"
-step profile 90 "$python" -m benchmark.profile_stages --device "$device" --json "$out/profile.json"
+if [ "$part" = engines ]; then
+    step tests 120 "$python" -m pytest -q -p no:cacheprovider -m gpu \
+        test/detection/test_gpu.py test/benchmark/test_training_rate.py
+    # shellcheck disable=SC2086  # several options each
+    step speed 180 "$python" -m lane_sad_ros benchmark --device "$device" $engines $batches \
+        --repeats "$repeats" --json "$out/speed.json" --plot "$out/speed.png"
+    step lanes 90 "$python" -m benchmark.same_lanes --device "$device" $engines \
+        lane_sad_ros/detection/engines/road.jpg --json "$out/lanes.json"
+    step profile 90 "$python" -m benchmark.profile_stages --device "$device" \
+        --json "$out/profile.json"
+    exit $failed
+fi
 step scenes 60 "$python" -m training synthesize "$out/scenes" --count "$count" --seed 1
 rate() { # NAME COMPILE SIZES
     # shellcheck disable=SC2086  # several sizes
