@@ -211,6 +211,8 @@ def _set_up_middleware() -> None:
     """
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    if os.environ.get("FASTDDS_BUILTIN_TRANSPORTS"):  # which the profile would cancel
+        return
     for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         os.environ.setdefault(variable, str(_ROOT / "config" / "fastdds.xml"))
 

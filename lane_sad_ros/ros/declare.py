@@ -76,7 +76,7 @@ def unknown_overrides(node: Node, kind: type[Any], names: Iterable[str]) -> list
     known = [item.name for item in dataclasses.fields(kind)]
     lines = []
     for name in names:
-        if node.has_parameter(name) or name.startswith("qos_overrides."):
+        if node.has_parameter(name):
             continue
         near = meant(name, known)
         hint = f"; did you mean {near}?" if near else ""

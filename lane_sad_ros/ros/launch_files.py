@@ -20,6 +20,7 @@ SHARE = Path(get_package_share_directory("lane_sad_ros"))
 BOOLEAN = ["true", "false"]
 # Fast DDS 2 (Jazzy) reads the first, Fast DDS 3 (from Kilted on) the second.
 _PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+_CHOSEN = (*_PROFILES, "FASTDDS_BUILTIN_TRANSPORTS")  # where the user has chosen transports
 
 Given = dict[str, str]
 """The values of a launch file's arguments by their names."""
@@ -56,7 +57,8 @@ DETECTOR = [
         "fastdds_profile",
         "true",
         "Give Fast DDS room for raw images in what is started here (config/fastdds.xml), unless "
-        "FASTRTPS_DEFAULT_PROFILES_FILE or FASTDDS_DEFAULT_PROFILES_FILE names a profile already.",
+        "FASTRTPS_DEFAULT_PROFILES_FILE or FASTDDS_DEFAULT_PROFILES_FILE names a profile already, "
+        "or FASTDDS_BUILTIN_TRANSPORTS names transports, which the profile would cancel.",
         BOOLEAN,
     ),
 ]
@@ -85,7 +87,7 @@ def description(
 
 def transport(given: Given) -> dict[str, str]:
     """The environment with the Fast DDS profile of the package, where it is wanted."""
-    if given["fastdds_profile"] != "true" or any(map(os.environ.get, _PROFILES)):
+    if given["fastdds_profile"] != "true" or any(map(os.environ.get, _CHOSEN)):
         return {}
     return dict.fromkeys(_PROFILES, str(SHARE / "config" / "fastdds.xml"))
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import rclpy
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidParameterTypeException, ParameterUninitializedException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -21,6 +22,8 @@ from rclpy.utilities import remove_ros_args
 Stop = Callable[[], None]
 """Asks the process to end; may be called from any thread, more than once."""
 
+# What rclpy raises for its own parameters; an empty list leaves them uninitialized.
+_WRONG_TYPE = (InvalidParameterTypeException, ParameterUninitializedException)
 _PATIENCE = 1.0  # seconds that work in progress gets at the end; ros2 launch kills after ten
 
 
@@ -75,9 +78,9 @@ def run(name: str, create: Callable[[Stop, list[str]], Task], args: list[str] | 
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         task = create(stop, remove_ros_args(sys.argv if args is None else args)[1:])
     # rcl reports unreadable parameter files and wrong remappings as RuntimeErrors.
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, *_WRONG_TYPE) as error:
         created.set()
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {_complaint(error)}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     except SystemExit:
@@ -126,6 +129,15 @@ def end_with_parent(node: Node, stop: Stop) -> None:
             stop()
 
     node.create_timer(1.0, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def _complaint(error: Exception) -> str:
+    """The error in words that say what would be right."""
+    if not isinstance(error, _WRONG_TYPE):
+        return str(error)
+    # All parameters of rclpy's own, such as use_sim_time, are of one type.
+    reason, _, name = str(error).rpartition(": ")
+    return f"parameter {name}: true or false is needed ({reason})"
 
 
 class _Spinner(threading.Thread):

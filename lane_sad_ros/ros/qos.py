@@ -12,7 +12,11 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 
-_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_TRANSPORT_VARIABLES = (
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "FASTDDS_BUILTIN_TRANSPORTS",  # which the profile would cancel
+)
 
 
 def image_qos(reliability: str, depth: int) -> QoSProfile:
@@ -84,7 +88,7 @@ def listener_mismatch(topic: str, event: Any) -> str:
 
 def transport_hint(middleware: str) -> str:
     """What helps against frames that get lost on the way from the camera."""
-    if "fastrtps" in middleware and not any(os.environ.get(name) for name in _PROFILE_VARIABLES):
+    if "fastrtps" in middleware and not any(os.environ.get(name) for name in _TRANSPORT_VARIABLES):
         return (
             "Fast DDS has too little memory for images by default; let "
             "FASTRTPS_DEFAULT_PROFILES_FILE (FASTDDS_DEFAULT_PROFILES_FILE from Kilted on) name "

@@ -113,8 +113,8 @@ class LaneDetectorNode(ResponsiveLifecycleNode):
         if self._pipeline is not None:
             ended, subscriptions = self._pipeline.stop(_PATIENCE)
             if not ended:
-                stalled = self._pipeline.stalled(time.monotonic()) or "busy"
-                self.get_logger().error(f"deactivated, though the detector is {stalled}")
+                occupation = self._pipeline.occupation
+                self.get_logger().error(f"deactivated, though the detector is {occupation}")
             for subscription in subscriptions:
                 self.destroy_in_executor(self.destroy_subscription, subscription)
         return SUCCESS

@@ -64,7 +64,7 @@ class Pipeline:
         """In words: in what work hangs that `stop` has given up; empty where it is over."""
         if self._worker is None or not self._worker.is_alive() or not self._newest.abandoned:
             return ""
-        return f"the detector is still {self.stalled(time.monotonic())}. {_REMEDY}"
+        return f"the detector is still {self.occupation}. {_REMEDY}"
 
     def stop(self, timeout: float) -> tuple[bool, list[Any]]:
         """Ends the work after the present frame.
@@ -97,6 +97,11 @@ class Pipeline:
         report.values["point_threshold"] = f"{thresholds.point_threshold:g}"
         if stalled := self.stalled(now):
             report.add(ERROR, f"{stalled}. {_REMEDY}")
+
+    @property
+    def occupation(self) -> str:
+        """In words: what the work that goes on is busy with, more exactly when it hangs."""
+        return self.stalled(time.monotonic()) or "busy"
 
     def stalled(self, now: float) -> str:
         """In words: in what the work hangs, and for how long; empty where it does not."""

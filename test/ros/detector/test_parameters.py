@@ -154,6 +154,13 @@ def test_an_unknown_parameter_is_reported_with_what_was_probably_meant(start_nod
     assert "did you mean existence_threshold" in client.wait_for_log("has none of that name")
 
 
+def test_qos_overrides_are_reported_as_unknown_and_what_rclpy_declares_is_not(start_node, client):
+    declared = {"use_sim_time": True, "start_type_description_service": True}
+    start_node(**declared, **{"qos_overrides./image.subscription.depth": 1}, autostart=False)
+    reported = client.wait_for_log("has none of that name")
+    assert "parameter qos_overrides./image.subscription.depth is given" in reported
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -164,6 +171,9 @@ def test_an_unknown_parameter_is_reported_with_what_was_probably_meant(start_nod
         (["-p", "crop:=[]"], "crop: needs four numbers"),
         (["-p", "cameras:=[]"], "cameras: at least one camera is needed"),
         (["-p", "engine:=[]"], "engine: must be a string, not an empty list"),
+        (["-p", "use_sim_time:=1"], "use_sim_time: true or false is needed (Trying to set"),
+        (["-p", "use_sim_time:=maybe"], "use_sim_time: true or false is needed (Trying to set"),
+        (["-p", "use_sim_time:=[]"], "use_sim_time: true or false is needed"),
         (["--params-file", "/no/such/file.yaml"], "/no/such/file.yaml"),
         (["--", "--wieghts", "x"], "unknown argument --wieghts"),
     ],
