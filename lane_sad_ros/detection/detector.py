@@ -19,8 +19,15 @@ from torch import Tensor, nn
 
 from lane_sad_ros.detection.decode import lanes_from_peaks
 from lane_sad_ros.detection.devices import device_name, find_device
-from lane_sad_ros.detection.engines import AUTO, ENGINES, Job, check_engine, make_engine
-from lane_sad_ros.detection.engines.auto import choose, named
+from lane_sad_ros.detection.engines import (
+    AUTO,
+    ENGINES,
+    EngineError,
+    Job,
+    check_engine,
+    make_engine,
+)
+from lane_sad_ros.detection.engines.auto import choose, failure, named
 from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.peaks import RowPeaks, make_row_peaks
 from lane_sad_ros.detection.preprocess import make_preprocessor
@@ -90,15 +97,23 @@ class LaneDetector:
             engine, why = named()
         job = Job(network, layout, find_device(device), threads)
         if device == "auto" and not _suits(engine, job):
-            job = dataclasses.replace(job, device=torch.device("cpu"))
+            job = _on_cpu(job)
         if engine == AUTO:
-            engine, why = choose(job)
-        self._device = job.device
-        self._forward = make_engine(engine, job)
-        self._preprocess = make_preprocessor(layout, self._device)
-        self._peaks = make_row_peaks(layout, self._device)
-        captures = ENGINES[engine].captures
-        self._captured = Captured(partial(_numbers, self._peaks, 0.0)) if captures else None
+            engine, why, works = choose(job)
+            if not works and device == "auto" and job.device.type != "cpu":
+                of_cpu, reason, works = choose(_on_cpu(job))
+                if works:  # else it is not the GPU that they fail for
+                    job, engine, why = _on_cpu(job), of_cpu, f"{reason}; on {job.device}: {why}"
+        try:
+            self._set_up(engine, job)
+        except RuntimeError as error:
+            if job.device.type == "cpu":
+                raise
+            fault = f"engine {engine} on {job.device} {failure(error)}"
+            if device != "auto" or not _suits(engine, _on_cpu(job)):
+                raise EngineError(f"{fault}; use device cpu") from error
+            self._set_up(engine, _on_cpu(job))
+            why = f"{why}; {fault}"
         self.description: dict[str, Any] = {
             "weights": str(weights) if weights else "",
             "device": device_name(self._device),
@@ -109,6 +124,14 @@ class LaneDetector:
         }
         if isinstance(network, nn.Module):
             self.description["parameters"] = sum(p.numel() for p in network.parameters())
+
+    def _set_up(self, engine: str, job: Job) -> None:
+        self._device = job.device
+        self._forward = make_engine(engine, job)
+        self._preprocess = make_preprocessor(job.layout, job.device)
+        self._peaks = make_row_peaks(job.layout, job.device)
+        captures = ENGINES[engine].captures
+        self._captured = Captured(partial(_numbers, self._peaks, 0.0)) if captures else None
 
     @classmethod
     def from_weights(
@@ -233,6 +256,10 @@ class LaneDetector:
         except RuntimeError:
             return False
         return True
+
+
+def _on_cpu(job: Job) -> Job:
+    return dataclasses.replace(job, device=torch.device("cpu"))
 
 
 def _suits(engine: str, job: Job) -> bool:

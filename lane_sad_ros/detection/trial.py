@@ -1,6 +1,7 @@
-"""One engine tried for `auto`: `python -m lane_sad_ros.detection.trial ENGINE`.
+"""One engine tried for `auto`: `python -m lane_sad_ros.detection.trial ENGINE PARENT`.
 
 The standard input is a pickled `Job`, the standard output a pickled `Trial`.
+PARENT: the number of the process that waits for it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import threading
 import time
 
 from lane_sad_ros.detection.detector import LaneDetector
@@ -34,8 +36,16 @@ def _tried(job: Job, engine: str) -> Trial:
     return Trial(lanes, min(seconds))
 
 
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent is gone: signals to the parent's group do not reach it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def main() -> None:
     """Tries the engine that the command line names."""
+    threading.Thread(target=_end_with, args=[int(sys.argv[2])], daemon=True).start()
     job = pickle.load(sys.stdin.buffer)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -116,16 +116,20 @@ class _UpsamplingCells(nn.Module):
     def __init__(self, block: Upsampling) -> None:
         super().__init__()
         self.shortcut, self.branch, self.activation = block.shortcut, block.branch, block.activation
-        (_, (transposed, *_), (last, *_), _) = self.branch
-        kernel = transposed.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        self.branch[1][0] = _pointwise(kernel, transposed.bias.repeat(4))
-        self.branch[2][0] = _pointwise(
-            last.weight.flatten(1).repeat(4, 1), last.bias.repeat(4), groups=4
-        )
+        _, middle, last, _ = (cast(nn.Sequential, part) for part in block.branch)
+        weight, bias = _of(middle[0])
+        middle[0] = _pointwise(weight.permute(2, 3, 1, 0).flatten(0, 2), bias.repeat(4))
+        weight, bias = _of(last[0])
+        last[0] = _pointwise(weight.flatten(1).repeat(4, 1), bias.repeat(4), groups=4)
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
         unpooled = _unpooled(self.shortcut(features), places)
         return from_cells(self.activation(unpooled + self.branch(features)))
+
+
+def _of(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and conv.bias is not None
+    return conv.weight, conv.bias
 
 
 def _pointwise(weight: Tensor, bias: Tensor, groups: int = 1) -> nn.Conv2d:

@@ -19,7 +19,8 @@ from lane_sad_ros.detection import (
     LaneDetector,
     segmentation_to_image,
 )
-from lane_sad_ros.detection.engines import ENGINES, EngineError, Job
+from lane_sad_ros.detection.engines import ENGINES, EngineError, Forward, Job
+from lane_sad_ros.detection.engines.auto import Trial, choose
 from lane_sad_ros.detection.peaks import RowPeaks
 from lane_sad_ros.detection.preprocess import HostPreprocessor, Normalise, Preprocessor
 from lane_sad_ros.lanes import LaneLayout
@@ -365,7 +366,7 @@ def test_weights_that_only_the_cpu_can_run_get_the_cpu_beside_a_gpu(
     monkeypatch.delenv("LANE_SAD_ENGINE")
     asked = []
 
-    def chosen(job: Job) -> tuple[str, str]:
+    def chosen(job: Job) -> tuple[str, str, bool]:
         asked.append(str(job.device))
         raise EngineError("enough")
 
@@ -378,6 +379,71 @@ def test_weights_that_only_the_cpu_can_run_get_the_cpu_beside_a_gpu(
         with pytest.raises(EngineError, match="enough"):
             LaneDetector(network, tiny_layout, engine="auto")
     assert asked == ["cpu", "cuda:0"]
+
+
+@pytest.fixture
+def with_old_gpu(with_gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that PyTorch has nothing for; auto has eager alone."""
+    eager = ENGINES["eager"]
+
+    def made(job: Job) -> Forward:
+        if job.device.type == "cuda":
+            raise RuntimeError("CUDA error: no kernel image is available\nCompile with")
+        return eager.make(job)
+
+    def tried(job: Job, name: str) -> Trial:
+        raise EngineError("CUDA error: no kernel image is available")
+
+    for name in ENGINES.keys() - {"eager"}:
+        monkeypatch.setitem(ENGINES, name, dataclasses.replace(ENGINES[name], bound=0.0))
+    monkeypatch.setitem(ENGINES, "eager", dataclasses.replace(eager, make=made))
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "old")
+    monkeypatch.setattr("lane_sad_ros.detection.detector.choose", lambda job: choose(job, tried))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("LANE_SAD_ENGINE")
+
+
+@pytest.mark.usefixtures("with_old_gpu")
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("auto", "no other is installed; on cuda:0: eager fails: CUDA error: no kernel image"),
+        ("eager", "asked for; engine eager on cuda:0 fails: CUDA error: no kernel image"),
+    ],
+)
+def test_a_gpu_that_does_not_work_is_done_without(
+    tiny_layout: LaneLayout, engine: str, words: str
+) -> None:
+    for _ in range(2):  # the second time from the cache
+        detector = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, engine=engine)
+        assert detector.description["device"] == "cpu"
+        assert words in detector.description["engine_reason"]
+    assert len(detector(road((128, 96), ROAD)).present) == 3
+    with pytest.raises(EngineError, match="eager on cuda:0 fails: CUDA .*; use device cpu$"):
+        LaneDetector(PaintNetwork(tiny_layout), tiny_layout, engine=engine, device="cuda")
+
+
+def test_a_gpu_is_not_left_for_what_fails_on_the_cpu_too(
+    tiny_layout: LaneLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a network that other processes can't load."""
+    asked = []
+
+    def chosen(job: Job) -> tuple[str, str, bool]:
+        asked.append(job.device.type)
+        return "eager", "eager fails", False
+
+    monkeypatch.delenv("LANE_SAD_ENGINE")
+    monkeypatch.setattr("lane_sad_ros.detection.detector.choose", chosen)
+    # A device that any machine has, in place of a GPU.
+    monkeypatch.setattr(
+        "lane_sad_ros.detection.detector.find_device", lambda _: torch.device("meta")
+    )
+    anywhere = dataclasses.replace(ENGINES["eager"], devices=("cpu", "meta"))
+    monkeypatch.setitem(ENGINES, "eager", anywhere)
+    detector = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, engine="auto")
+    assert asked == ["meta", "cpu"]
+    assert detector.description["device"] == "meta"
 
 
 def test_the_memory_of_a_detector_is_free_when_it_is_let_go(tiny_layout: LaneLayout) -> None:

@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lane_sad_ros import names
 from lane_sad_ros.detection import LaneDetector
@@ -79,6 +82,19 @@ def test_engines_give_what_eager_gives(name, make_weights, cache) -> None:
                 off = (other.cpu() - one).abs()
                 # Where two pixels of a pool are nearly equal, rounding takes the other one.
                 assert off.median() < 0.01 * one.abs().max() if half else off.max() < 1e-3
+
+
+def test_0_threads_are_those_that_the_process_had(job) -> None:
+    make_engine("eager", job)
+    before = torch.get_num_threads()
+    try:
+        for threads in (before + 1, before + 2):
+            make_engine("eager", dataclasses.replace(job, threads=threads))
+            assert torch.get_num_threads() == threads
+        make_engine("eager", job)
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_is_not_installed_is_said(job, monkeypatch) -> None:
@@ -164,6 +180,35 @@ def test_a_cache_that_cannot_be_written_is_done_without(cache) -> None:
     assert find("key", ".bin") is None
 
 
+def test_a_cache_of_another_user_is_done_without(cache, monkeypatch) -> None:
+    def forbidden(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.stat", forbidden)
+    monkeypatch.setattr("os.scandir", forbidden)
+    keep("key", ".bin", b"content")
+    assert find("key", ".bin") is None
+
+
+def test_a_user_without_a_home_does_without_a_cache(job, auto, monkeypatch) -> None:
+    """As in a container that runs as a number without a name."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    able = dataclasses.replace(ENGINES["openvino"], needs=())
+    monkeypatch.setitem(ENGINES, "openvino", able)
+    keep("key", ".bin", b"content")
+    assert find("key", ".bin") is None
+    for _ in range(2):
+        why = choose(job, lambda *_: Trial(lanes_of(10), 0.2))[1]
+        assert why.startswith("fastest")
+        assert "measured before" not in why
+
+
 # --- auto
 
 
@@ -172,7 +217,7 @@ def auto(make_weights, tiny_layout, cache, monkeypatch) -> Callable[[], LaneDete
     """Makes a detector with engine auto, of eager and OpenVINO, that finds all lanes always."""
     monkeypatch.delenv("LANE_SAD_ENGINE")
     for name in ENGINES.keys() - {"eager", "openvino"}:
-        monkeypatch.delitem(ENGINES, name)
+        monkeypatch.setitem(ENGINES, name, dataclasses.replace(ENGINES[name], bound=0.0))
     decoding = dataclasses.replace(
         tiny_layout.decoding, existence_threshold=0.0, point_threshold=0.0
     )
@@ -218,7 +263,8 @@ def test_auto_takes_the_fastest_of_those_with_the_same_lanes(
 
     engine_without_needs = dataclasses.replace(ENGINES["openvino"], needs=())
     monkeypatch.setitem(ENGINES, "openvino", engine_without_needs)
-    found, why = choose(job, tried)
+    found, why, works = choose(job, tried)
+    assert works
     assert found == engine
     assert words in why
 
@@ -245,7 +291,7 @@ def test_auto_does_not_try_what_is_known_to_be_slower(job, auto, monkeypatch) ->
 
     choose(job, tried)
     assert asked == ["eager", "openvino"]
-    monkeypatch.delitem(ENGINES, "openvino")
+    monkeypatch.setitem(ENGINES, "openvino", dataclasses.replace(able, bound=0.0))
     choose(job, tried)
     assert asked[2:] == ["eager", "onnx"]
 
@@ -258,7 +304,7 @@ def test_what_failed_is_tried_again_on_another_day(job, auto, cache, monkeypatch
 
     def tried(_: Job, name: str) -> Trial:
         if name == "openvino" and lacking:
-            raise MemoryError("out of memory")
+            raise EngineError("out of memory")
         return Trial(lanes_of(10), 0.2 if name == "eager" else 0.1)
 
     assert choose(job, tried)[0] == "eager"
@@ -268,6 +314,100 @@ def test_what_failed_is_tried_again_on_another_day(job, auto, cache, monkeypatch
     yesterday = choice.stat().st_mtime - 90_000
     os.utime(choice, (yesterday, yesterday))
     assert choose(job, tried)[0] == "openvino"
+
+
+class Deadly(nn.Module):
+    """Whoever unpickles it gets a signal."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self.number = number
+
+    def __reduce__(self) -> tuple:
+        return signal.raise_signal, (self.number,)
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "remembered"),
+    [
+        (signal.SIGKILL, "ended by SIGKILL", 0),
+        (signal.SIGSEGV, f"ended with exit code {-signal.SIGSEGV}", 1),
+    ],
+)
+def test_a_trial_that_somebody_has_ended_is_not_remembered(
+    job, auto, cache, monkeypatch, number, words, remembered
+) -> None:
+    able = dataclasses.replace(ENGINES["openvino"], needs=())
+    monkeypatch.setitem(ENGINES, "openvino", able)
+    engine, why, works = choose(dataclasses.replace(job, network=Deadly(number)))
+    assert (engine, works) == ("eager", False)
+    assert why == f"eager fails: {words}; openvino fails: {words}"
+    assert len(list(cache.glob("*.json"))) == remembered
+
+
+@pytest.fixture
+def trying(make_weights, tmp_path) -> Iterator[tuple[subprocess.Popen, int]]:
+    """A process that hears signals as the node does and tries an engine, and the end of a pipe to
+    which the trial writes when it has begun. It fails with "went on" when there is a file `go`.
+    """
+    (tmp_path / "networks.py").write_text(
+        "import os, sys, time\n"
+        "from torch import nn\n"
+        "class Waiting(nn.Module):\n"
+        "    def forward(self, images):\n"
+        "        pipe = os.open(os.environ['FOLDER'] + '/pipe', os.O_WRONLY)\n"
+        "        os.write(pipe, b'begun')\n"
+        "        while not os.path.exists(os.environ['FOLDER'] + '/go'):\n"
+        "            time.sleep(0.01)\n"
+        "        raise RuntimeError('went on')\n"
+    )
+    program = (
+        "import signal, sys, torch\n"
+        "from lane_sad_ros.detection.engines import Job\n"
+        "from lane_sad_ros.detection.engines.auto import tried\n"
+        "from lane_sad_ros.network.weights import load\n"
+        "from networks import Waiting\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "try:\n"
+        "    tried(Job(Waiting(), load(sys.argv[1])[1], torch.device('cpu')), 'eager')\n"
+        "except Exception as error:\n"
+        "    print(repr(error))\n"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(make_weights())],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "FOLDER": str(tmp_path)},
+        start_new_session=True,
+    ) as process:
+        try:
+            assert heard(pipe) == b"begun"
+            yield process, pipe
+        finally:
+            (tmp_path / "go").touch()
+            os.close(pipe)
+
+
+def heard(pipe: int) -> bytes:
+    """What is written to a pipe next; nothing where its writer has ended."""
+    assert select.select([pipe], [], [], 60)[0], "nothing was written, and the writer goes on"
+    return os.read(pipe, 100)
+
+
+def test_ctrl_c_is_no_failure_of_the_engine_that_is_tried(trying, tmp_path) -> None:
+    process, _ = trying
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    (tmp_path / "go").touch()
+    assert process.communicate()[0] == "EngineError('went on')\n"
+
+
+def test_a_trial_ends_with_the_process_that_waits_for_it(trying) -> None:
+    process, pipe = trying
+    process.kill()
+    assert heard(pipe) == b""
 
 
 def test_a_choice_is_of_one_version_of_pytorch(job, auto, cache, monkeypatch) -> None:

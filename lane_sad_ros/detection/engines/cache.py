@@ -2,7 +2,7 @@
 
 They lie in `$XDG_CACHE_HOME/lane_sad_ros` (`~/.cache/lane_sad_ros`). A file's name holds what it
 was made from and the digest of its content: one that is stale, cut or damaged is not found and is
-made again. A folder that can't be written to costs time, nothing else.
+made again. A folder that can't be written to, or read, costs time, nothing else.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ _KEPT = 64  # files
 
 
 def folder() -> Path:
-    """Where the files lie."""
+    """Where the files lie. Raises OSError for a user without a home, as in some containers."""
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "lane_sad_ros"
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "lane_sad_ros"
+    except RuntimeError as error:
+        raise FileNotFoundError(str(error)) from error
 
 
 def key(job: Job, *parts: str) -> str:
@@ -40,7 +43,10 @@ def key(job: Job, *parts: str) -> str:
 
 def find(key: str, suffix: str) -> Path | None:
     """The file kept under a key, None if there is none that is whole."""
-    for path in folder().glob(f"{key}-*{suffix}"):
+    found: list[Path] = []
+    with contextlib.suppress(OSError):
+        found.extend(folder().glob(f"{key}-*{suffix}"))
+    for path in found:
         with contextlib.suppress(OSError):
             if path.name == _name(key, path.read_bytes(), suffix):
                 return path

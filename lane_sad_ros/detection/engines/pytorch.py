@@ -64,6 +64,14 @@ def has_compiler(_: torch.device) -> bool:
     return known and any(shutil.which(name) for name in ("g++", "c++", "clang++"))
 
 
+_threads_before = 0  # those of the process, while a job's own number stands in their place
+
+
 def _set_threads(job: Job) -> None:
+    global _threads_before
     if job.threads:
+        _threads_before = _threads_before or torch.get_num_threads()
         torch.set_num_threads(job.threads)
+    elif _threads_before:
+        torch.set_num_threads(_threads_before)
+        _threads_before = 0
