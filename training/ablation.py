@@ -175,8 +175,7 @@ def _check_folder(output: Path, config: Config) -> None:
     if not path.exists():
         return
     there = json.loads(path.read_text(encoding="utf-8"))["config"]
-    other = differing(config, there)
-    if other:
+    if other := differing(config, there):
         raise ValueError(
             f"{output}: holds an ablation with other settings ({', '.join(other)}); name another "
             "folder, or give that one's settings to go on with it"

@@ -6,6 +6,7 @@ Every fifth stretch of the recording is held out: what is gained is measured the
 
 The folder, of which a person may change the two files that are marked:
 
+    recording.txt          which recording it is of
     review.html            what was kept, is doubtful or shows no lane
     images/                frames that were kept
     doubtful/*.jpg, *.json the others, without a lane too, to be corrected in labelme (*)
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lane_sad_ros.detection import LaneDetector
-from lane_sad_ros.files import read_json_lines, writing_lines
+from lane_sad_ros.files import read_json_lines, read_text, write_text, writing_lines
 from lane_sad_ros.formats.labelme import read_annotation, write_annotation
 from lane_sad_ros.formats.polylines import to_record
 from lane_sad_ros.image_files import write_image
@@ -61,6 +62,16 @@ class Collected:
     kept: int
     doubtful: int
     empty: int
+
+
+def check_recording(folder: Path, recording: str) -> None:
+    """Notes that a folder is of a recording. Raises ValueError where it is of another one."""
+    path, own = folder / "recording.txt", str(Path(recording).resolve())
+    if path.exists() and read_text(path) != own:
+        raise ValueError(
+            f"{folder}: holds frames of {read_text(path)}; name another --output for {own}"
+        )
+    write_text(path, own)
 
 
 def collect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,18 @@ class Source:
         inner = self.path.name in ("labels.json", "lanes.json", "recipe.json")
         path = self.path.parent if inner else self.path
         return "_".join(part for part in (path.stem, self.split) if part)
+
+    def digest(self) -> str:
+        """Of what is labelled and how: of the settings, and of the files that they name.
+
+        Of a label file for each image only the list of them counts.
+        """
+        labels = self.labels or Labels()
+        found = hashlib.sha256(repr(labels).encode())
+        lists = (*labels.include, *labels.exclude, *labels.weights)
+        for path in filter(Path.is_file, (self.path, *lists)):
+            found.update(path.read_bytes())
+        return found.hexdigest()
 
     def open(self, reading: Reading | None = None) -> LabelledDataset:
         """The data set. Raises FileNotFoundError or ValueError that name the file at fault."""
@@ -290,13 +303,29 @@ def plain(config: Config) -> dict[str, Any]:
     return {key: _plain(value) for key, value in dataclasses.asdict(config).items()}
 
 
+# What may differ between the parts of an interrupted run.
+_OPERATIONAL = {
+    "device",
+    "workers",
+    "cache",
+    "compile",
+    "log_every",
+    "save_every",
+    "validate_every",
+}
+
+
 def differing(config: Config, values: Mapping[str, Any]) -> list[str]:
-    """The names of the settings in which a configuration is not that of some `plain` values."""
+    """The names of the settings in which a configuration is another run than some `plain` values.
+
+    Those that change nothing of a run's result do not count.
+    """
     here = plain(config)
     # Settings that were not there yet when the values were written have their defaults.
     with contextlib.suppress(ValueError):
         values = plain(_build(Config, dict(values), "values"))
-    return sorted(key for key in here.keys() | values.keys() if here.get(key) != values.get(key))
+    keys = (here.keys() | values.keys()) - _OPERATIONAL
+    return sorted(key for key in keys if here.get(key) != values.get(key))
 
 
 def _plain(value: Any) -> Any:

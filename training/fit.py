@@ -40,17 +40,6 @@ _WAY_OUT = (
     "nothing of it was saved, the checkpoint and the weights of before stay; train with a lower "
     "optimizer.learning_rate in another folder (--output)"
 )
-# What may differ between the parts of an interrupted run.
-_OPERATIONAL = (
-    "device",
-    "workers",
-    "cache",
-    "compile",
-    "log_every",
-    "save_every",
-    "validate_every",
-)
-
 
 Figures = dict[str, dict[str, float]]
 
@@ -282,8 +271,7 @@ class _Run:
         path = self.output / "config.yaml"
         if path.exists():
             there = read_yaml(path) or {}
-            other = [name for name in differing(self.config, there) if name not in _OPERATIONAL]
-            if other:
+            if other := differing(self.config, there):
                 raise ValueError(
                     f"{self.output}: holds a run with other settings ({', '.join(other)}); "
                     "name another folder, or give that run's settings to go on with it"

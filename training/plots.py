@@ -56,7 +56,7 @@ def draw(runs: Sequence[Path], output: Path, images: Sequence[Path] = ()) -> Non
     Raises FileNotFoundError or ValueError that name the run or the image at fault.
     """
     shown = read_images(images) if images else list(rendered_images())
-    networks = [Trained.of(run) for run in runs]
+    networks = [Trained.of(run, name) for run, name in zip(runs, _names(runs), strict=True)]
     _save(attention_figure(networks, shown), output / "attention.jpg")
     _save(mapping_figure(networks[-1], shown[:2]), output / "mappings.jpg")
     histories: dict[str, list[History]] = {}
@@ -79,12 +79,20 @@ class Trained:
     layout: LaneLayout
 
     @classmethod
-    def of(cls, run: Path) -> Trained:
+    def of(cls, run: Path, name: str) -> Trained:
         """From the folder of a run or a weights file."""
         network, layout, metadata = load(run / "weights.safetensors" if run.is_dir() else run)
         distilled = "distillation" in metadata.get("training", {}).get("losses", ())
-        name = run.name if run.is_dir() else run.stem
         return cls(f"{name}\n({'with' if distilled else 'without'} SAD)", network.eval(), layout)
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """What runs are called; where that repeats, with the folder they are in."""
+    names = [run.name if run.is_dir() else run.stem for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{run.resolve().parent.name}/{name}"
+        for run, name in zip(runs, names, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

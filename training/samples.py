@@ -50,10 +50,21 @@ class Samples(Dataset["Prepared | Exception"]):
 
     @classmethod
     def opened(cls, config: Config, layout: LaneLayout) -> Samples:
-        """Of the sets that a configuration trains on. Raises what opening them raises."""
+        """Of the sets that a configuration trains on.
+
+        Raises what opening them raises, ValueError too where a set's slots are not the layout's.
+        """
         source = source_layout(layout, config.augmentation)
         reading = Reading.for_layout(source, config.cache if isinstance(config.cache, int) else 0)
-        return cls(config, layout, [source.open(reading) for source in config.data])
+        sets = [source.open(reading) for source in config.data]
+        for dataset in sets:
+            if dataset.slots not in (None, len(layout.slots)):
+                raise ValueError(
+                    f"{dataset.description}: its labels number {dataset.slots} slots, the layout "
+                    f"{layout.name} has {len(layout.slots)}; take a layout of as many, or the "
+                    "lines as kind lanes, which get their slots by position"
+                )
+        return cls(config, layout, sets)
 
     def keep(self, device: torch.device) -> Kept:
         """All images on a device; samples come without pixels from then on.

@@ -145,6 +145,13 @@ def test_another_configuration_is_refused_by_name(config: Config, finished: Path
         run_ablation(other, finished)
 
 
+def test_an_ablation_goes_on_with_other_processes_and_on_another_device(
+    config: Config, finished: Path
+) -> None:
+    other = dataclasses.replace(config, workers=config.workers + 1, device="auto")
+    run_ablation(other, finished)
+
+
 @pytest.mark.parametrize("distillation", [Distillation(start=0), Distillation(start=4),
                                           Distillation(start=2, weight=0.0)])  # fmt: skip
 def test_without_a_start_within_the_steps_there_is_nothing_to_compare(

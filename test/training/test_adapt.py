@@ -12,6 +12,7 @@ from lane_sad_ros.lanes import TUSIMPLE
 from lane_sad_ros.network.weights import default_weights_path, load
 from lane_sad_ros.recordings.sources import open_frames
 from training.adapt import adapt, collect, labels
+from training.cli import main
 from training.scenes import Drive, drive_camera
 
 
@@ -40,6 +41,15 @@ def collected(drive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert page.count("data:image/jpeg") == 14
     assert all(image.name in page for image in (output / "images").iterdir())  # for struck.txt
     return output
+
+
+def test_a_folder_is_of_one_recording(
+    drive: Path, collected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--output", str(collected), "--review"]
+    assert main(["adapt", str(drive), *words]) == 0
+    assert main(["adapt", str(tmp_path), *words]) == 1
+    assert f"holds frames of {drive}; name another --output" in capsys.readouterr().err
 
 
 def test_struck_frames_are_left_out_and_checked_ones_taken(collected: Path) -> None:

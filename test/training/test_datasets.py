@@ -21,7 +21,7 @@ from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
 from training.augmentation import NONE, Changes, prepare
-from training.config import Source, read_config
+from training.config import Config, Source, read_config
 from training.datasets import LabelledImage, Reading, open_dataset
 from training.datasets.bdd100k import BDD100K, truth, write_truth
 from training.datasets.culane import CULane
@@ -31,6 +31,7 @@ from training.datasets.labelled import read_scaled, scaled
 from training.datasets.negatives import Negatives
 from training.datasets.polylines import Labels, PolylineImages
 from training.datasets.tusimple import TuSimple
+from training.samples import Samples
 from training.validation import validate
 
 Polyline = NDArray[np.float32]
@@ -221,6 +222,19 @@ def test_culane_learns_from_masks_and_draws_where_there_is_none(tmp_path: Path) 
         middle = lane.mean(axis=0)
         columns = np.flatnonzero(masked.classes[round(float(middle[1]))] == number)
         assert columns.mean() == pytest.approx(middle[0], abs=0.8)
+
+
+def test_slots_of_another_layout_are_refused(tmp_path: Path) -> None:
+    """They would be taken for other lanes, others again in a mirror image."""
+    path = write_culane(tmp_path, {"a": True})
+    six = Config(layout="tusimple", data=(Source(path, "culane"),))
+    with pytest.raises(ValueError, match="number 4 slots, the layout tusimple has 6; take a layou"):
+        Samples.opened(six, six.lane_layout())
+    four = dataclasses.replace(six, layout="culane")
+    Samples.opened(four, four.lane_layout())
+    unmasked = write_culane(tmp_path, {"b": False})
+    by_position = dataclasses.replace(six, data=(Source(unmasked, "culane"),))
+    Samples.opened(by_position, by_position.lane_layout())
 
 
 def test_slots_are_those_of_the_mask(tmp_path: Path) -> None:

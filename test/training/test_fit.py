@@ -564,7 +564,7 @@ def test_set_of_broken_images_is_one_line(
 
 
 def test_what_cannot_be_measured_is_told_before_training(config: Config, tmp_path: Path) -> None:
-    pack(config.data[0].open(), tmp_path / "packed", Origin("scenes", "", 640))
+    pack(config.data[0].open(), tmp_path / "packed", Origin("scenes", "", "", 640))
     validation = (Source(tmp_path / "packed", "packed"),)
     with pytest.raises(ValueError, match="no official metric for such a set"):
         fit(dataclasses.replace(config, validation=validation), tmp_path / "run")

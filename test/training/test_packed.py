@@ -15,13 +15,14 @@ from training.datasets import packed as packed_module
 from training.datasets.packed import Origin, Packed, bytes_needed, pack, size_of, verify
 from training.datasets.synthetic import write_scenes
 
-ORIGIN = Origin("a set", "CC BY 4.0", 640)
+ORIGIN = Origin("a set", "CC BY 4.0", "labels", 640)
 
 
 class Images:
     """Smooth images of all kinds of labels."""
 
     description = "a set"
+    slots = 4
 
     def __init__(self, count: int, weights: np.ndarray | None = None) -> None:
         self.count, self.weights, self.read = count, weights, 0
@@ -50,6 +51,7 @@ def test_what_is_packed_comes_out(tmp_path: Path) -> None:
     pack(images, tmp_path / "set", ORIGIN)
     found = open_dataset("packed", tmp_path / "set")
     assert len(found) == 10 and found.weights is not None and found.weights[3] == 3
+    assert found.slots == 4
     for index in (9, *range(10)):
         sample, wanted = found[index], images[index]
         assert np.abs(sample.image.astype(int) - wanted.image).max() < 12
@@ -134,6 +136,11 @@ def test_a_configurations_sets_are_packed_and_trained_on(
     dataset = source.open()
     assert isinstance(dataset, Packed) and dataset.manifest["licence"] == "MIT"
     assert dataset[1].image.shape == (36, 64, 3)
+    assert main(["pack", str(config), str(tmp_path / "out"), "--width", "64"]) == 0
+    capsys.readouterr()
+    (tmp_path / "lanes.json").write_text("\n".join(lines).replace("60", "61"))
+    assert main(["pack", str(config), str(tmp_path / "out"), "--width", "64"]) == 1
+    assert "holds another packed set" in capsys.readouterr().err
 
 
 def test_scenes_are_packed_as_seeds_and_rendered_where_they_are_trained_on(tmp_path: Path) -> None:
@@ -151,11 +158,24 @@ def test_scenes_are_packed_as_seeds_and_rendered_where_they_are_trained_on(tmp_p
         assert len(found[index].lanes) == len(wanted[index].lanes)
         for lane, true in zip(found[index].lanes, wanted[index].lanes, strict=True):
             np.testing.assert_array_equal(lane, true)
+    recipe = source.path.read_text()
+    source.path.write_text(recipe.replace('"count": 2', '"count": 3'))
+    assert len(source.open()) == 3  # not those that lie there
+    assert main(["pack", str(config), str(tmp_path / "out"), "--seeds"]) == 1
+    assert source.path.read_text() != recipe
     source.path.write_text('{"count": 2}')
-    source.open()  # is rendered already
-    (source.path.parent / "labels.json").unlink()
     with pytest.raises(ValueError, match=r"recipe\.json: not the recipe of scenes"):
         source.open()
+
+
+def test_some_of_the_scenes_are_not_packed_as_the_recipe_of_all(tmp_path: Path) -> None:
+    labels = write_scenes(tmp_path / "scenes", 2, seed=5, size=(160, 90))
+    (tmp_path / "scenes/some.json").write_text(labels.read_text().splitlines()[0])
+    config = tmp_path / "run.yaml"
+    config.write_text(f"data:\n- {{path: {tmp_path}/scenes/some.json}}\n")
+    assert main(["pack", str(config), str(tmp_path / "out"), "--seeds"]) == 0
+    (source,) = read_config(tmp_path / "out/config.yaml").data
+    assert (source.kind, len(source.open())) == ("packed", 1)
 
 
 def test_runs_from_before_a_setting_was_there_are_the_same() -> None:

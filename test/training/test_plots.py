@@ -133,6 +133,13 @@ def test_scenes_are_shown_where_no_images_are_named(
     assert cv2.imread(str(tmp_path / "out" / "attention.jpg")).mean() > 20
 
 
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("seed1/late", "seed2/late", "control")]
+    for run in runs:
+        run.mkdir(parents=True)
+    assert training.plots._names(runs) == ["seed1/late", "seed2/late", "control"]
+
+
 def test_folders_of_images_are_read_by_name(tmp_path: Path) -> None:
     for name, grey in (("b.png", 20), ("a.png", 10), ("note.txt", 0)):
         cv2.imwrite(str(tmp_path / "x.png"), np.full((4, 4, 3), grey, np.uint8))

@@ -1,11 +1,18 @@
 """Existence probabilities: how right they are, and how they are corrected."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from lane_sad_ros.lanes import LaneLayout
 from lane_sad_ros.network.enet import ENetSAD
+from lane_sad_ros.network.weights import default_weights_path, load
 from training import reliability
+from training.cli import main
+from training.config import Source
+from training.datasets import Reading
 from training.reliability import Answers, apply, bins, calibration_error, fitted
 
 
@@ -60,3 +67,25 @@ def test_halves_are_of_different_images() -> None:
     assert one.logits.tolist() == [0, 1, 4, 5]
     assert other.logits.tolist() == [2, 3]
     assert reliability.Answers(one.logits, one.exists).probabilities.max() < 1
+
+
+def test_images_are_read_as_wide_as_the_network_sees_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Reading] = []
+
+    def opened(source: Source, reading: Reading | None = None) -> None:
+        assert reading is not None
+        asked.append(reading)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(Source, "open", opened)
+    config = tmp_path / "run.yaml"
+    config.write_text("validation: [{path: a.json}]")
+    assert main(["reliability", str(config)]) == 1
+    layout: LaneLayout = load(default_weights_path())[1]
+    assert [reading.max_width for reading in asked] == [Reading.for_layout(layout).max_width]
+    config.write_text("data: [{path: a.json}]")
+    capsys.readouterr()
+    assert main(["reliability", str(config)]) == 1
+    assert "names no validation sets" in capsys.readouterr().err

@@ -53,9 +53,10 @@ def _run(options: argparse.Namespace) -> None:
     from lane_sad_ros.network.weights import default_weights_path
     from lane_sad_ros.recordings.sources import open_frames
 
-    from ..adapt import adapt, collect
+    from ..adapt import adapt, check_recording, collect
 
     weights = options.weights or default_weights_path()
+    check_recording(options.output, options.recording)
     if not (options.output / "kept.json").exists():
         source = open_frames(options.recording, on_bad=tqdm.write)
         detector = LaneDetector.from_weights(weights, device=options.device)

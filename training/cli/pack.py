@@ -47,6 +47,7 @@ def _run(options: argparse.Namespace) -> None:
     from ..augmentation import source_layout
     from ..datasets import Reading
     from ..datasets.packed import Origin, bytes_needed, pack, size_of
+    from ..datasets.synthetic import RECIPE
 
     if not 1 <= options.quality <= 100:
         raise ValueError(f"--quality lies from 1 to 100, not {options.quality}")
@@ -54,7 +55,9 @@ def _run(options: argparse.Namespace) -> None:
     reading = Reading.for_layout(source_layout(config.lane_layout(), config.augmentation), 0)
     if options.width is not None:
         reading = dataclasses.replace(reading, max_width=options.width)
-    recipes = {s: s.path.parent / "recipe.json" for s in config.data if options.seeds}
+    # Other files of labels beside a recipe may name a part of its scenes.
+    whole = [s for s in config.data if options.seeds and s.path.name in ("labels.json", RECIPE)]
+    recipes = {source: source.path.parent / RECIPE for source in whole}
     seeds = [source for source, recipe in recipes.items() if recipe.is_file()]
     sets = {source: source.open(reading) for source in config.data if source not in seeds}
     needed = 0
@@ -70,11 +73,20 @@ def _run(options: argparse.Namespace) -> None:
     for number, source in enumerate(config.data):
         folder = options.output / f"{number:02d}_{source.name}"
         if source in seeds:
-            write_text(folder / "recipe.json", read_text(recipes[source]))
-            packed.append(dataclasses.replace(source, path=folder / "recipe.json", kind="scenes"))
+            recipe, text = folder / RECIPE, read_text(recipes[source])
+            if recipe.exists() and read_text(recipe) != text:
+                raise ValueError(f"{recipe}: of other scenes; name another folder, or remove it")
+            write_text(recipe, text)
+            packed.append(dataclasses.replace(source, path=recipe, kind="scenes"))
             continue
         dataset = sets[source]
-        origin = Origin(dataset.description, source.licence, reading.max_width, options.quality)
+        origin = Origin(
+            dataset.description,
+            source.licence,
+            source.digest(),
+            reading.max_width,
+            options.quality,
+        )
         pack(dataset, folder, origin, bar.update)
         packed.append(Source(folder, "packed", share=source.share, licence=source.licence))
     bar.close()

@@ -31,11 +31,14 @@ def _run(options: argparse.Namespace) -> None:
     from lane_sad_ros.network.weights import default_weights_path, load, save_network
 
     from .. import reliability
+    from ..datasets import Reading
 
     weights = options.weights or default_weights_path()
     network, layout, metadata = load(weights)
     config = read_config(options.config)
-    sets = [source.open() for source in config.validation]
+    if not config.validation:
+        raise ValueError(f"{options.config}: names no validation sets, which are what is measured")
+    sets = [source.open(Reading.for_layout(layout, 0)) for source in config.validation]
     found = reliability.answers(network, layout, sets)
     fit, rest = found.halves()
     scale, shift = reliability.fitted(fit)

@@ -53,6 +53,7 @@ class Item:
 class BDD100K:
     """The images that a label file or a folder of labels names."""
 
+    slots = 1
     weights = None
 
     def __init__(

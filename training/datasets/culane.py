@@ -96,6 +96,7 @@ class CULane:
                 item.lines is not None and (self.root / item.lines).stat().st_size < 2
                 for item in self.items
             )
+        self.slots = SLOTS if len(drawn) < len(self.items) else None
         self._cache = Cache(len(self.items), self._reading.cache_mb)
         self.description = (
             f"CULane, {list_file}: {len(self.items)} images, {len(self.items) - len(drawn)} with "

@@ -46,6 +46,11 @@ class LabelledDataset(Protocol):
     """Labelled images by index from 0, the same for the same index every time."""
 
     @property
+    def slots(self) -> int | None:
+        """How many slots the set's own numbers of lanes are of; None: given by position."""
+        ...
+
+    @property
     def weights(self) -> NDArray[np.float64] | None:
         """How often each is drawn for training, relative to the others; None: all alike."""
         ...

@@ -19,6 +19,7 @@ from .labelled import (
 class Negatives:
     """Images that hold no lane: all of a folder, or those that a list names."""
 
+    slots = None
     weights = None
 
     def __init__(

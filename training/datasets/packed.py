@@ -32,12 +32,13 @@ QUALITY = 84
 class Origin:
     """What a packed set is made of.
 
-    description: of the set it was. licence: its terms, as its owner names them. max_width: of its
-    images. quality: of their JPEGs, 0 to 100.
+    description: of the set it was. licence: its terms, as its owner names them. labels: the digest
+    of its labels' files. max_width: of its images. quality: of their JPEGs, 0 to 100.
     """
 
     description: str
     licence: str
+    labels: str
     max_width: int
     quality: int = QUALITY
 
@@ -60,7 +61,9 @@ def pack(
     progress: called with the number of images that were done. Raises ValueError where another set
     is in the folder.
     """
-    plan = {"format": FORMAT, "images": len(dataset), **asdict(origin)}
+    plan = {
+        "format": FORMAT, "images": len(dataset), "slots": dataset.slots, **asdict(origin)
+    }  # fmt: skip
     _check_plan(folder, plan)
     parts = []
     for number, start in enumerate(range(0, len(dataset), PART)):
@@ -171,6 +174,7 @@ class Packed:
         count, weights = self.manifest["images"], self.manifest["weights"]
         if sum(len(part) for part in self._parts) != count:
             raise ValueError(f"{folder}: holds fewer images than the {count} of its manifest")
+        self.slots: int | None = self.manifest.get("slots")
         self.weights = None if weights is None else np.array(weights)
         self._cache = Cache(count, self._reading.cache_mb)
         self.description = f"packed, {folder}: {self.manifest['description']}"

@@ -71,6 +71,8 @@ class Labels:
 class PolylineImages:
     """The images of a lanes file; slots are given by position around the ego lane."""
 
+    slots = None
+
     def __init__(
         self,
         path: Path,

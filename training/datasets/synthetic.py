@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lane_sad_ros.cores import all_cores
 from lane_sad_ros.evaluation.in_processes import prepare_process
-from lane_sad_ros.files import parse_json, read_text, replacing, write_json
+from lane_sad_ros.files import parse_json, read_json_lines, read_text, replacing, write_json
 from lane_sad_ros.image_files import write_image
 from lane_sad_ros.lanes import SLOTS_6
 
@@ -143,12 +143,17 @@ def write_scenes(
     Scene i of a seed is always the same one. An image that is already there is kept, so that an
     interrupted call goes on where it was. Returns the label file.
     """
-    jobs = [
-        _SceneJob(output, seed, index, size or _size(seed, index), mix) for index in range(count)
-    ]
-    labels = _write(output, jobs, processes, "scene")
+    labels = _write(output, _scene_jobs(output, count, seed, size, mix), processes, "scene")
     write_json(output / RECIPE, {"count": count, "seed": seed, "size": size, "mix": asdict(mix)})
     return labels
+
+
+def _scene_jobs(
+    output: Path, count: int, seed: int, size: tuple[int, int] | None, mix: Mix
+) -> list[_SceneJob]:
+    return [
+        _SceneJob(output, seed, index, size or _size(seed, index), mix) for index in range(count)
+    ]
 
 
 def rendered(recipe: Path) -> Path:
@@ -157,8 +162,6 @@ def rendered(recipe: Path) -> Path:
     Raises FileNotFoundError or ValueError that name the file at fault.
     """
     labels = recipe.parent / "labels.json"
-    if labels.exists():
-        return labels
     right = "recipe.json of `python -m training synthesize` is right"
     if not recipe.is_file():
         raise FileNotFoundError(f"{recipe}: no such file; {right}")
@@ -169,6 +172,10 @@ def rendered(recipe: Path) -> Path:
         size = None if size is None else (int(size[0]), int(size[1]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{recipe}: not the recipe of scenes ({error}); {right}") from error
+    if labels.exists():
+        there = [record.get("raw_file") for _, record in read_json_lines(labels)]
+        if there == [job.image for job in _scene_jobs(recipe.parent, count, seed, size, mix)]:
+            return labels
     processes = all_cores() if count > 50 else 1  # which take a while to start
     return write_scenes(recipe.parent, count, seed, processes, size, mix)
 

@@ -38,6 +38,7 @@ class TuSimple:
     needs as they are.
     """
 
+    slots = None
     weights = None
 
     def __init__(
