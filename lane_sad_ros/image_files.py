@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,13 +50,15 @@ class ImageHeader:
     """What the bytes of an image say before its pixels.
 
     kind: such as "JPEG". stored: (width, height) of the pixels. orientation: EXIF's, 1 to 8; 1 is
-    upright. whole: whether it has its end, as far as that is looked at.
+    upright. whole: whether it has its end, as far as that is looked at. white: the number that
+    stands for it where that is neither of 8 bits nor the greatest of 16.
     """
 
     kind: str
     stored: tuple[int, int]
     orientation: int = 1
     whole: bool = True
+    white: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,9 +90,11 @@ def write_image(path: str | os.PathLike[str], image: Image) -> None:
     ending = Path(path).suffix
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending.lower() in (".jpg", ".jpeg") else []
     try:
-        _, data = cv2.imencode(ending, image, options)
+        written, data = cv2.imencode(ending, image, options)
     except cv2.error as error:
         raise OSError(f"{path}: OpenCV cannot write images as {ending or 'nothing'}") from error
+    if not written:
+        raise OSError(f"{path}: OpenCV cannot write this image as {ending}; .png holds any")
     with replacing(path) as partial:
         partial.write_bytes(data.tobytes())
 
@@ -136,14 +141,18 @@ def decode_image(
             "corrupt_data",
             f"not an image that is whole: the {header.kind} of {len(data)} bytes lacks its end",
         )
+    # The numbers themselves are wanted by those who ask for them, others want what they show.
+    white = None if flags & cv2.IMREAD_ANYDEPTH else header.white
     if flags != cv2.IMREAD_UNCHANGED:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_ANYDEPTH if white else 0)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         pixels = None
     if pixels is None:
         raise BadImage("corrupt_data", f"not an image that is whole: broken {header.kind}")
+    if white:
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / white)
     return _turned(np.asarray(pixels), header.orientation) if upright else np.asarray(pixels)
 
 
@@ -176,26 +185,37 @@ def _number(data: bytes, at: int, size: int = 2, order: Literal["little", "big"]
 
 
 def _jpeg(kind: str, data: bytes) -> ImageHeader | None:
-    at, orientation = 2, 1
-    while (at := data.find(b"\xff", at)) >= 0:
-        while data[at] == 0xFF:  # any number of them fills up before a marker
+    stored, orientation, whole = None, 1, False
+    for marker, at, end in _segments(data):
+        # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and stored is None:
+            stored = _number(data, at + 5, order="big"), _number(data, at + 3, order="big")
+        elif marker == 0xE1 and data.startswith(_EXIF, at + 2):
+            orientation = _orientation(data[at + 2 + len(_EXIF) : end])
+        elif marker == 0xDA:
+            # FF D9 ends a JPEG. Encoded pixels cannot contain it, what lies before and behind can:
+            # a thumbnail, a phone's short video, what a driver's buffer held.
+            whole = data.rfind(b"\xff\xd9", end) >= 0  # mostly the very end
+    return None if stored is None else ImageHeader(kind, stored, orientation, whole)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, begin and end of the segments of a JPEG, to that before its first pixels.
+
+    They begin at their lengths. One that is cut short is the last.
+    """
+    at, marker = 2, 0
+    while marker != 0xDA and (at := data.find(b"\xff", at)) >= 0:
+        while data.startswith(b"\xff", at):  # any number of them fills up before a marker
             at += 1
+        if at + 3 > len(data):
+            return
         marker, at = data[at], at + 1
-        if marker == 0xDA:  # pixels, before any frame
-            return None
         if marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # no length follows
             continue
-        # C0 to CF begin a frame, but for C4, C8 and CC, which hold tables.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (_number(data, at + offset, order="big") for offset in (3, 5))
-            # FF D9 ends a JPEG. Encoded pixels cannot contain it: it follows the last scan.
-            whole = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
-            return ImageHeader(kind, (width, height), orientation, whole)
         end = at + _number(data, at, order="big")
-        if marker == 0xE1 and data.startswith(_EXIF, at + 2):
-            orientation = _orientation(data[at + 2 + len(_EXIF) : end])
+        yield marker, at, end
         at = end
-    return None
 
 
 def _png(kind: str, data: bytes) -> ImageHeader | None:
@@ -240,7 +260,14 @@ def _gif(kind: str, data: bytes) -> ImageHeader | None:
 
 def _pnm(kind: str, data: bytes) -> ImageHeader | None:
     found = re.match(rb"P[1-6](?:\s|#[^\n]*\n)+([0-9]{1,9})(?:\s|#[^\n]*\n)+([0-9]{1,9})\s", data)
-    return ImageHeader(kind, (int(found[1]), int(found[2]))) if found else None
+    if not found:
+        return None
+    white = 0
+    if data[1:2] not in b"14":  # bits alone
+        last = re.compile(rb"(?:\s|#[^\n]*\n)*([0-9]{1,5})\s").match(data, found.end())
+        white = int(last[1]) if last else 0
+    stored = int(found[1]), int(found[2])
+    return ImageHeader(kind, stored, white=white if 255 < white < 65535 else None)
 
 
 def _tiff(kind: str, data: bytes) -> ImageHeader | None:

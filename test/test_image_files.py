@@ -1,5 +1,6 @@
 """Images are read by one rule: as a viewer shows them, and no larger than is stated."""
 
+import re
 import resource
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from lane_sad_ros.image_files import (
     image_header,
     image_names,
     read_image,
+    write_image,
 )
 from lane_sad_ros.recordings.sources import open_frames
 from training.datasets.labelled import read_scaled
@@ -116,6 +118,69 @@ def test_sizes_are_read_from_headers(ending: str, options: list[int]) -> None:
     for end in range(min(len(data), 200)):
         cut = image_header(data[:end])
         assert cut is None or cut.kind == header.kind
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("behind", [b"\0" * 9, b"\xff\xda\0\x08" * 9, b"\xff\xd8\xff\xdb\0\x43"])
+def test_what_lies_behind_the_end_of_a_jpeg_does_not_matter(
+    progressive: int, behind: bytes
+) -> None:
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    np.testing.assert_array_equal(decode_image(data + behind), decode_image(data))
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("place", [rb"\xff\xdb", rb"\xff[\xc0\xc2]", rb"\xff\xc4", rb"\xff\xda"])
+def test_a_cut_jpeg_is_refused_also_if_its_thumbnail_is_whole(
+    progressive: int, place: bytes
+) -> None:
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    thumbnail = b"JFXX\0\x10" + cv2.imencode(".jpg", picture()[:8, :8])[1].tobytes()
+    segment = b"\xff\xe0" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    found = re.search(place, data)
+    assert found
+    data = data[: found.start()] + segment + data[found.start() :]
+    assert decode_image(data).shape == (HEIGHT, WIDTH, 3)
+    pixels = data.index(b"\xff\xda", found.start() + len(segment))
+    frame = max(data.rfind(b"\xff\xc0", 0, pixels), data.rfind(b"\xff\xc2", 0, pixels))
+    for end in range(frame + 9, len(data) - 1):
+        with pytest.raises(BadImage, match="lacks its end"):
+            decode_image(data[:end])
+
+
+@pytest.mark.parametrize("kind", [2, 3, 5, 6])
+@pytest.mark.parametrize("white", [255, 256, 1023, 4095, 65535])
+def test_white_is_the_number_that_a_pnm_says(kind: int, white: int) -> None:
+    channels = 3 if kind in (3, 6) else 1
+    values = np.linspace(0, white, 7).round().astype(int)
+    samples = np.repeat(values, channels)
+    bodies = " ".join(map(str, samples)).encode() + b"\n"
+    if kind >= 5:
+        bodies = samples.astype(">u2" if white > 255 else "u1").tobytes()
+    data = b"P%d # 16 9\n7 1\n# 15\n%d\n" % (kind, white) + bodies
+    expected = np.repeat((values * 255 / white)[None, :, None], 3, axis=2)
+    assert decode_image(data).dtype == np.uint8
+    np.testing.assert_allclose(decode_image(data), expected, atol=1)
+    grey = decode_image(data, cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_allclose(grey, expected[:, :, 0], atol=1)
+    # A file of class numbers is read for the numbers.
+    assert decode_image(data, cv2.IMREAD_UNCHANGED).max() == white
+
+
+def test_bits_have_no_number_for_white() -> None:
+    assert decode_image(b"P4\n8 5\n1023\n")[:, :, 0].tolist() == [
+        [255 * (1 - (byte >> bit & 1)) for bit in range(7, -1, -1)] for byte in b"1023\n"
+    ]
+
+
+def test_a_picture_that_its_ending_cannot_hold_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "1.pgm"
+    path.write_text("as it was")
+    with pytest.raises(OSError, match=r"1.pgm: OpenCV cannot write this image as \.pgm; \.png"):
+        write_image(path, picture())
+    assert path.read_text() == "as it was"
+    write_image(path, picture()[:, :, 0])
+    assert read_image(path).shape == picture().shape
 
 
 def bombs() -> dict[str, bytes]:

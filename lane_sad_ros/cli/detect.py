@@ -286,10 +286,14 @@ def _sinks(
             lines,
             _video(output / _OVERLAY, source, options.browser_video, stack),
         ]
-    return [
-        lines,
-        lambda frame, road, _: write_image(place(frame), _overlay(frame, road)),
-    ]
+
+    def picture(frame: SourceFrame, road: Road, _: Detection) -> None:
+        # A grey format holds no colours. Not a.png of a.pgm: there may be an image of that name.
+        own = Path(frame.name).suffix
+        suffix = f"{own}.png" if own.lower() == ".pgm" else ""
+        write_image(place(frame, suffix), _overlay(frame, road))
+
+    return [lines, picture]
 
 
 def _overlay(frame: SourceFrame, road: Road) -> Image:

@@ -120,16 +120,17 @@ def open_drive(
     return _BDD100K(given.root, given.listing, clock, on_bad)
 
 
-def encoded(data: bytes, name: str) -> EncodedImage:
+def encoded(data: bytes, name: str, *, upright: bool = True) -> EncodedImage:
     """An image file; what is neither JPEG nor PNG, or lies on its side, becomes a JPEG.
 
-    Raises SourceError.
+    upright: see `decode_image`; what is not to be turned may lie on its side. Raises SourceError.
     """
     header = image_header(data)
-    if header is not None and header.kind in ("JPEG", "PNG") and header.orientation == 1:
-        return EncodedImage(data, header.kind.lower(), header.size)
+    kept = header is not None and header.kind in ("JPEG", "PNG")
+    if header and kept and (header.orientation == 1 or not upright):
+        return EncodedImage(data, header.kind.lower(), header.stored)
     try:
-        return _as_jpeg(decode_image(data))
+        return _as_jpeg(decode_image(data, upright=upright))
     except BadImage as error:
         raise SourceError(f"{name}: {error}") from error
 
@@ -483,7 +484,8 @@ class _Recording(LabelledDrive):
                     if bayer_encoding(message):  # the format of what is written does not say so
                         image = _as_jpeg(frame_from_message(message).pixels)
                     else:
-                        image = encoded(message.data.tobytes(), f"{self.name}: {name}")
+                        data, where = message.data.tobytes(), f"{self.name}: {name}"
+                        image = encoded(data, where, upright=False)  # as `frame_from_message`
                 except ValueError as error:
                     self.on_bad(str(error))
                     continue

@@ -316,6 +316,31 @@ def test_a_video_and_a_bag_with_their_lanes_in_a_file(tmp_path: Path) -> None:
     assert [time for time, _ in again["/truth/lanes"]] == [START + 2 * STEP]
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_images_of_a_bag_are_as_sent_whatever_their_tag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, orientation: int
+) -> None:
+    pixels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    pixels[: SIZE[1] // 2] = 200
+    tag = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0" % orientation
+    kinds = [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(tag, np.uint8)]
+    data = cv2.imencodeWithMetadata(f".{ending}", pixels, *kinds)[1].reshape(-1)
+    image = typestore().types["sensor_msgs/msg/CompressedImage"](
+        header=MESSAGES.header(10**18, "front"), format=ending, data=data
+    )
+    with writing.writing_bag(tmp_path / "sent.mcap") as writer:
+        writer.write("/image/compressed", image, 10**18)
+    labels = lanes_file(tmp_path / "lanes.jsonl", ["000000"])
+    assert make(tmp_path / "sent.mcap", tmp_path / "out.mcap", "--labels", labels) == 0
+    topics = read(tmp_path / "out.mcap")
+    ((_, written),) = topics["/camera/image/compressed"]
+    assert (written.data.tobytes() == data.tobytes()) is (ending != "webp")
+    shown = cv2.imdecode(written.data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    np.testing.assert_allclose(shown, pixels, atol=6)
+    assert len(topics["/truth/lanes"]) == 1 and not capsys.readouterr().err
+
+
 def test_a_bag_of_raw_images_keeps_its_stamps(tmp_path: Path) -> None:
     types = typestore().types
     pixels = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
