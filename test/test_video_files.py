@@ -9,7 +9,7 @@ import pytest
 
 from lane_sad_ros.files import SourceError
 from lane_sad_ros.recordings.sources import open_frames
-from lane_sad_ros.video_files import counts_frames, writing_video
+from lane_sad_ros.video_files import counts_frames, edited_count, writing_video
 
 RATE = 25
 
@@ -27,14 +27,15 @@ def number(value: int) -> bytes:
     return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
 
 
-def write_matroska(path: Path, times: list[int], duration: float) -> Path:
+def write_matroska(path: Path, times: list[int], duration: float, rate: int | None = RATE) -> Path:
     """A video of JPEGs at these times, milliseconds; a container that does not count frames."""
     versions = (("4286", 1), ("42F7", 1), ("42F2", 4), ("42F3", 8), ("4287", 4), ("4285", 2))
     kind = element("4282", b"matroska")
     head = element("1A45DFA3", kind, *(element(name, number(value)) for name, value in versions))
     scale, lasts = element("2AD7B1", number(10**6)), element("4489", struct.pack(">d", duration))
     video = element("E0", element("B0", number(64)), element("BA", number(48)))
-    settings = (("D7", 1), ("73C5", 1), ("83", 1), ("23E383", 10**9 // RATE))
+    settings = [("D7", 1), ("73C5", 1), ("83", 1)]
+    settings += [("23E383", 10**9 // rate)] if rate else []
     track = element(
         "AE", *(element(*(n, number(v))) for n, v in settings), element("86", b"V_MJPEG"), video
     )
@@ -70,6 +71,119 @@ def test_a_whole_matroska_is_not_called_cut(
     assert len(frames) == len(times) and told == []
     stamps = [frame.stamp_ns for frame in frames]
     assert [s - stamps[0] for s in stamps] == [(t - times[0]) * 10**6 for t in times]
+
+
+def test_where_no_rate_is_told_the_first_frames_tell_it(tmp_path: Path) -> None:
+    """OpenCV says 1000 Hz then, and as many frames as milliseconds."""
+    steps = np.random.default_rng(0).integers(25, 45, 300)
+    times = [0, *np.cumsum(steps).tolist()]
+    path = write_matroska(tmp_path / "a.mkv", times, times[-1] + 35, rate=None)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == 1000
+    source = open_frames(path)
+    assert source.rate == pytest.approx(1000 / 34.5, rel=0.1)
+    assert source.count == pytest.approx(len(times), rel=0.1)
+    assert len(list(source)) == len(times)
+
+
+def test_a_rate_that_is_told_holds_where_frames_are_missing(tmp_path: Path) -> None:
+    times = [40 * index for index in range(100) if index % 3]
+    assert open_frames(write_matroska(tmp_path / "a.mkv", times, 4000)).rate == RATE
+
+
+def write_edited(path: Path, start: int, length: int, count: int = 200) -> Path:
+    """An MP4 of so many frames whose edit list shows `length` of them."""
+    with writing_video(path, RATE) as add:
+        for index in range(count):
+            add(frame(index))
+    data = bytearray(path.read_bytes())
+    movie, track = (
+        int.from_bytes(data[at : at + 4], "big")
+        for at in (data.find(b"mvhd") + 16, data.find(b"mdhd") + 16)
+    )
+    edit = struct.pack(">II", length * movie // RATE, start * track // RATE)
+    at = data.find(b"elst") + 12
+    data[at : at + 8] = edit
+    path.write_bytes(data)
+    return path
+
+
+def test_a_trimmed_video_is_not_called_cut(tmp_path: Path) -> None:
+    told: list[str] = []
+    source = open_frames(write_edited(tmp_path / "a.mp4", 50, 60), on_bad=told.append)
+    assert (source.count, len(list(source)), told) == (60, 60, [])
+
+
+def test_a_trimmed_video_that_is_cut_is_told(tmp_path: Path) -> None:
+    path = write_edited(tmp_path / "a.mp4", 50, 120)
+    data = bytearray(path.read_bytes())
+    begin, end = data.find(b"mdat") + 4, data.find(b"moov") - 4
+    middle = (begin + end) // 2
+    data[middle:end] = bytes(end - middle)
+    path.write_bytes(data)
+    told: list[str] = []
+    count = len(list(open_frames(path, on_bad=told.append)))
+    assert 30 < count < 70
+    assert told == [f"{path}: ends after {count} of 120 frames; it is cut short"]
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def table(kind: bytes, rows: list[tuple[int, ...]], row: str, version: int = 0) -> bytes:
+    """A box of rows."""
+    head = struct.pack(">B3xI", version, len(rows))
+    return box(kind, head, *(struct.pack(row, *values) for values in rows))
+
+
+PAUSE = (500, -1, 1 << 16)
+
+
+@pytest.mark.parametrize(
+    ("edits", "runs", "delay", "shown"),
+    [
+        ([(4000, 0, 1 << 16)], [(100, 400)], None, 100),
+        ([(4000, 800, 1 << 16)], [(100, 400)], 800, 100),
+        ([(1000, 8800, 1 << 16)], [(100, 400)], 800, 25),
+        ([PAUSE, (1000, 0, 1 << 16), (400, 20_000, 1 << 16)], [(100, 400)], None, 35),
+        ([(800, 36_000, 1 << 16)], [(50, 400), (50, 800)], None, 10),
+        ([(0, 20_000, 1 << 16)], [(100, 400)], None, 50),
+        ([(1000, 0, 1 << 16)], [], None, None),
+        ([], [(100, 400)], None, None),
+    ],
+    ids=["all", "decoded early", "trimmed", "parts", "slower", "to the end", "elsewhere", "none"],
+)  # fmt: skip
+@pytest.mark.parametrize("version", [0, 1])
+def test_frames_that_an_edit_list_shows_are_counted(
+    tmp_path: Path,
+    edits: list[tuple[int, ...]],
+    runs: list[tuple[int, ...]],
+    delay: int | None,
+    shown: int | None,
+    version: int,
+) -> None:
+    """The movie's time is in milliseconds, the track's in tenths of them."""
+
+    def scale(kind: bytes, units: int) -> bytes:
+        return box(kind, struct.pack(">B3x", version), bytes(16 if version else 8), number4(units))
+
+    def number4(value: int) -> bytes:
+        return struct.pack(">I", value)
+
+    def track(kind: bytes, *more: bytes) -> bytes:
+        media = box(b"hdlr", bytes(8), kind), scale(b"mdhd", 10_000)
+        return box(b"trak", *more[:1], box(b"mdia", *media, *more[1:]))
+
+    listed = box(b"edts", table(b"elst", edits, ">QqI" if version else ">IiI", version))
+    tables = [table(b"stts", runs, ">II")]
+    tables += [] if delay is None else [table(b"ctts", [(1, delay), (99, 1)], ">Ii")]
+    picture = track(b"vide", listed, box(b"minf", box(b"stbl", *tables)))
+    media = struct.pack(">I4sQ", 1, b"mdat", 16 + 5) + bytes(5)
+    path = tmp_path / "a.mp4"
+    movie = box(b"moov", scale(b"mvhd", 1000), track(b"soun"), picture)
+    path.write_bytes(box(b"ftyp", b"isom") + media + movie)
+    assert edited_count(path) == shown
 
 
 def test_a_cut_matroska_is_told(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
         return code
-    except CommandError as error:
+    except (CommandError, FloatingPointError) as error:  # the latter of a network
         return _failed(str(error))
     except BrokenPipeError:  # the reader of our output has enough, as in `lane_sad ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

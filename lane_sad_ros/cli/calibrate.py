@@ -155,7 +155,7 @@ def _detect(
     from lane_sad_ros.detection import LaneDetector
 
     detector = LaneDetector.from_weights(options.weights, device=options.device)
-    step = math.ceil((source.count or 1) / options.frames)
+    step = 1
     found: dict[int, Lanes] = {}
     camera = None
     progress = tqdm(
@@ -174,6 +174,9 @@ def _detect(
             )
         (detection,) = detector.detect([Frame(frame.image, "bgr")])
         found[place] = detection.lanes
+        if len(found) > options.frames:  # how many frames come, a container may not know
+            step *= 2
+            found = {at: lanes for at, lanes in found.items() if at % step == 0}
     if camera is None:
         raise CommandError(f"{source.path}: no frame that could be used; nothing is written")
     return found, camera

@@ -12,8 +12,10 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from lane_sad_ros.names import IMAGE_TYPES
 from lane_sad_ros.recordings.mcap_storage import McapStorage
 from lane_sad_ros.recordings.message_types import BagError, typestore
+from lane_sad_ros.recordings.rate import FIRST, rate_of
 from lane_sad_ros.recordings.rosbag1_storage import rosbag1_storage
 from lane_sad_ros.recordings.sqlite_storage import sqlite_storage
 from lane_sad_ros.recordings.storage import (
@@ -136,7 +139,7 @@ class Topic:
 
     Iterating gives (time of recording in nanoseconds, message); it may be done several times. Of a
     bag that was cut short, all messages that are left come first, then a BagError that says so.
-    topic, type: its name, one of the types asked for. count: of messages. rate: Hz, about.
+    topic, type: its name, one of the types asked for. count: of messages.
     """
 
     _what = "topic"
@@ -155,7 +158,6 @@ class Topic:
             for found in reader.topics:
                 types_of[found.topic] = found.type
                 counts[found.topic] += found.count
-            span = reader.seconds
         fitting = [name for name in sorted(types_of) if types_of[name] in kinds]
         known = ", ".join(
             f"{name} ({types_of[name].rsplit('/', 1)[1]}, {counts[name]} messages)"
@@ -182,8 +184,18 @@ class Topic:
         self.topic = topic
         self.type = types_of[topic]
         self.count = counts[topic]
-        # Over the whole bag: the span of the topic alone would take reading all of it.
-        self.rate = (self.count - 1) / span if self.count > 1 and span > 0 else 1.0
+
+    @cached_property
+    def rate(self) -> float:
+        """Hz, by the first messages; 1 where none is later than another."""
+        stamps: list[int] = []
+        times: list[int] = []
+        with suppress(BagError):  # who reads the messages is told
+            for message in islice(self.raw(), FIRST):
+                times.append(message.time_ns)
+                with suppress(BagError):
+                    stamps.append(message.stamp_ns)
+        return rate_of(stamps) or rate_of(times) or 1.0
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         for message in self.raw():
@@ -236,13 +248,6 @@ class _Joined:
     def topics(self) -> list[Stored]:
         """Those of each file."""
         return [topic for file in self.files for topic in file.topics]
-
-    @property
-    def seconds(self) -> float:
-        """From the first message to the last."""
-        filled = [file for file in self.files if any(topic.count for topic in file.topics)]
-        starts, ends = [file.start for file in filled], [file.end for file in filled]
-        return 1e-9 * (max(ends) - min(starts)) if filled else 0.0
 
     def messages(
         self, names: Collection[str], start: int, stop: int

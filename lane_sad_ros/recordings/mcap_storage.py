@@ -64,8 +64,6 @@ class McapStorage:
         self._has_index = self._read_index()
         if not self._has_index:
             self._walk()
-        self.start = min((part.start for part in self._parts), default=0)
-        self.end = max((part.end for part in self._parts), default=-1) + 1
         self.topics = [
             topic for channel in self._channels.values() if (topic := self._stored(channel))
         ]
@@ -141,6 +139,8 @@ class McapStorage:
             return False
         counts = Counter(numbers.channel_message_counts)
         if counts.keys() - found.channels.keys() or (counts.total() and not found.chunk_indexes):
+            return False
+        if counts.total() != numbers.message_count:  # a writer may leave the counts out
             return False
         self._schemas, self._channels, self._counts = found.schemas, found.channels, counts
         self._parts = [

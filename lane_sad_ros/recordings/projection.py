@@ -139,7 +139,7 @@ class _Tree:
 
     def pose(self, frame: str, base: str) -> Mounting | None:
         """The pose of `frame` in `base`; None where they are not connected."""
-        there, here = self._up(frame), self._up(base)
+        there, here = self._up(frame.lstrip("/")), self._up(base)
         common = next((name for name in there if name in here), None)
         if common is None:
             return None

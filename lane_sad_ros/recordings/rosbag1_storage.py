@@ -31,7 +31,6 @@ class Rosbag1Storage:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self.start, self.end = reader.start_time, reader.end_time
         self.topics = [
             Stored(c.id, c.topic, c.msgtype, c.msgcount, bool(c.ext.latching), ros1=True)
             for c in reader.connections

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -24,13 +25,20 @@ from lane_sad_ros.image_files import (
 from lane_sad_ros.messages.images import bgr_from_frame, frame_from_message
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.message_types import BagError
-from lane_sad_ros.video_files import VIDEO_SUFFIXES, counts_frames, is_cut_matroska
+from lane_sad_ros.recordings.rate import FIRST, rate_of
+from lane_sad_ros.video_files import (
+    VIDEO_SUFFIXES,
+    counts_frames,
+    edited_count,
+    is_cut_matroska,
+)
 
 IMAGE_RATE = 20.0
 """Hz. What images are stamped with that say nothing of time: TuSimple's camera rate."""
 
 
 PHONE_SUFFIXES = (".heic", ".heif", ".avif")
+_GROSS = 3.0  # times that a container's rate is off where it is not believed
 _PHONE = "HEIC and AVIF pictures are not read here; convert it to JPEG, or let the phone do so"
 _NEEDED = (
     f"needed is an image ({', '.join(IMAGE_SUFFIXES[:3])} ...), a folder of images, a video "
@@ -65,7 +73,6 @@ class FrameSource(ABC):
     path: what was opened.
     kind: "image", "folder", "video" or "bag".
     count: how many frames there should be; None where the file does not tell.
-    rate: frames per second, as far as the source tells.
     topic: of the images in a bag; empty elsewhere. names: of the frames of a folder.
     on_bad: is called with one line for each frame that cannot be read, which is then left out;
         without it the line is raised as a SourceError.
@@ -75,16 +82,18 @@ class FrameSource(ABC):
     topic = ""
     names: Sequence[str] = ()
 
-    def __init__(
-        self, path: Path, count: int | None, rate: float, on_bad: Callable[[str], None] | None
-    ) -> None:
+    def __init__(self, path: Path, count: int | None, on_bad: Callable[[str], None] | None) -> None:
         self.path = path
         self.count = count
-        self.rate = rate
         self._on_bad = on_bad
 
     @abstractmethod
     def __iter__(self) -> Iterator[SourceFrame]: ...
+
+    @property
+    @abstractmethod
+    def rate(self) -> float:
+        """Frames per second, as far as the source tells."""
 
     def reads(self, path: Path) -> bool:
         """Whether a file is one that frames come from, by whatever name."""
@@ -157,7 +166,8 @@ class _Images(FrameSource):
         rate: float,
         on_bad: Callable[[str], None] | None,
     ) -> None:
-        super().__init__(path, len(names), rate, on_bad)
+        super().__init__(path, len(names), on_bad)
+        self._rate = rate
         self.kind = "folder" if path.is_dir() else "image"
         self._folder = folder
         self.names = names
@@ -169,7 +179,11 @@ class _Images(FrameSource):
             except SourceError as error:
                 self._bad(str(error))
                 continue
-            yield SourceFrame(round(index * 1e9 / self.rate), name, image)
+            yield SourceFrame(round(index * 1e9 / self._rate), name, image)
+
+    @property
+    def rate(self) -> float:
+        return self._rate
 
     def reads(self, path: Path) -> bool:
         return path.exists() and _identity(path) in self._files
@@ -191,9 +205,32 @@ class _Video(FrameSource):
     def __init__(self, path: Path, on_bad: Callable[[str], None] | None) -> None:
         self._counted = counts_frames(path)
         with self._capture(path) as capture:
-            count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            rate = capture.get(cv2.CAP_PROP_FPS)
-        super().__init__(path, count if count > 0 else None, rate if rate > 0 else 25.0, on_bad)
+            count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            told = capture.get(cv2.CAP_PROP_FPS)
+        self._rate = told if told > 0 else 25.0
+        # Without a rate, OpenCV takes how finely a container tells time for one.
+        seen = rate_of(sorted(islice(self._times(path), FIRST)))
+        if seen is not None and not seen / _GROSS < told < seen * _GROSS:
+            self._rate = seen
+        if not self._counted and told > 0:  # the count is how long it lasts, by the rate told
+            count *= self._rate / told
+        elif self._counted and (edited := edited_count(path)) is not None:
+            count = min(count, edited)
+        super().__init__(path, round(count) if count > 0 else None, on_bad)
+
+    @property
+    def rate(self) -> float:
+        return self._rate
+
+    @staticmethod
+    def _times(path: Path) -> Iterator[int]:
+        """Of its frames in the order of decoding, nanoseconds; nothing is decoded."""
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        try:
+            while capture.grab():
+                yield round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        finally:
+            capture.release()
 
     @staticmethod
     @contextmanager
@@ -218,7 +255,7 @@ class _Video(FrameSource):
                     break
                 stamp_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
                 if stamp_ns <= last:  # a container without times
-                    stamp_ns = last + round(1e9 / self.rate) if index else 0
+                    stamp_ns = last + round(1e9 / self._rate) if index else 0
                 yield SourceFrame(stamp_ns, f"{index:06d}", np.asarray(image, np.uint8))
                 index, last = index + 1, stamp_ns
         # The count that a container gives is off by one or two at times.
@@ -233,8 +270,12 @@ class _Bag(FrameSource):
 
     def __init__(self, path: Path, topic: str | None, on_bad: Callable[[str], None] | None) -> None:
         self._messages = bags.ImageTopic(path, topic)
-        super().__init__(path, self._messages.count, self._messages.rate, on_bad)
+        super().__init__(path, self._messages.count, on_bad)
         self.topic = self._messages.topic
+
+    @property
+    def rate(self) -> float:
+        return self._messages.rate
 
     def __iter__(self) -> Iterator[SourceFrame]:
         try:

@@ -34,18 +34,14 @@ class SqliteStorage:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self._database = database
         counts: Counter[int] = Counter()
-        self.start, self.end = 2**63 - 1, 0
         size = path.stat().st_size
         (pages,), (page_size,) = (
             database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
         )
         cut = not _log(path) and pages * page_size > size
         try:
-            for topic, time in database.execute(
-                "SELECT topic_id, timestamp FROM messages ORDER BY id"
-            ):
+            for (topic,) in database.execute("SELECT topic_id FROM messages ORDER BY id"):
                 counts[topic] += 1
-                self.start, self.end = min(time, self.start), max(time + 1, self.end)
         except sqlite3.DatabaseError:
             cut = True
         self.damage = f"cut short after {counts.total()} messages, {size} bytes" if cut else ""

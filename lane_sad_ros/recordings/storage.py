@@ -48,14 +48,12 @@ class Stored:
 
 
 class Storage(Protocol):
-    """An open file; `start` and `end` (excluded) in nanoseconds.
+    """An open file.
 
     damage: what is missing of it, one line; empty where nothing is.
     """
 
     topics: list[Stored]
-    start: int
-    end: int
     damage: str
 
     def messages(

@@ -8,10 +8,12 @@ import time
 import cv2
 import numpy as np
 import pytest
+import torch
 from rosbags.highlevel import AnyReader
 
 from lane_sad_ros import cli
 from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.network.weights import load, save_network
 from lane_sad_ros.recordings.message_types import MESSAGES
 
 
@@ -304,6 +306,17 @@ def test_bad_input_is_one_line_that_names_it(weights, picture, tmp_path, capsys)
     arguments = ["evaluate", "tusimple", "--truth", "none.json", "--predictions", "none.json"]
     assert "none.json: No such file" in failure(capsys, cli.main(arguments))
     assert "cut.safetensors" in failure(capsys, cli.main(["weights", "show", str(cut)]))
+
+
+def test_weights_that_overflow_are_one_line(weights, picture, tmp_path, capsys):
+    network, layout, _ = load(weights)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e30)
+    save_network(weights, network, layout, training={}, figures={})
+    out = tmp_path / "lanes.jsonl"
+    assert "infinite or not a number" in failure(capsys, detect(weights, picture, "--output", out))
+    assert not out.exists()
 
 
 def test_wrong_use_exits_with_two(folder, picture, tmp_path, capsys):

@@ -94,3 +94,25 @@ def test_no_input_is_replaced(weights: Path, photo: Path, tmp_path: Path, capsys
         cli.main(["evaluate", "tusimple", *truth])
     assert "would replace the input" in capsys.readouterr().err
     assert tree(tmp_path) == before
+
+
+def test_overlays_of_grey_files_are_in_colour(weights: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "grey", tmp_path / "out"
+    folder.mkdir()
+    for name in ("1.pgm", "1.png", "2.PGM", "3.ppm"):
+        pixels = np.full((96, 128, 3) if name == "3.ppm" else (96, 128), 90, np.uint8)
+        assert cv2.imwrite(str(folder / name), pixels)
+    assert detect(weights, folder, "--output", out) == 0
+    overlays = {path.name: cv2.imread(str(path), -1) for path in out.iterdir()}
+    assert overlays.pop("lanes.jsonl") is None
+    assert set(overlays) == {"1.pgm.png", "1.png", "2.PGM.png", "3.ppm"}
+    assert {overlay.shape for overlay in overlays.values()} == {(96, 128, 3)}
+
+
+def test_a_grey_file_cannot_hold_an_overlay(
+    weights: Path, photo: Path, tmp_path: Path, capsys
+) -> None:
+    assert detect(weights, photo, "--output", tmp_path / "out.pgm") == 1
+    said = capsys.readouterr().err
+    assert "out.pgm: OpenCV cannot write this image as .pgm" in said and said.count("\n") == 1
+    assert not (tmp_path / "out.pgm").exists()

@@ -105,6 +105,30 @@ def test_images_come_back_as_they_were_written(bag):
         assert index == 2
 
 
+def test_the_rate_is_that_of_the_images_whatever_else_a_bag_holds(tmp_path):
+    """Such as a message from before the clock was set."""
+    path = tmp_path / "a.mcap"
+    with writing.writing_bag(path) as writer:
+        writer.write("/log", header(0), 10**18 - 365 * 86_400 * 10**9)
+        for index in (0, 1, 2, 3, 9):
+            stamp = 10**18 + index * 50_000_000
+            # What is late on its way was seen in time.
+            writer.write("/camera/image", image_message(pictures()[0], stamp), stamp + index**3)
+    assert bags.ImageTopic(path).rate == pytest.approx(20)
+
+
+def test_a_camera_whose_stamps_stand_still_has_the_rate_of_the_recording(tmp_path):
+    with writing.writing_bag(tmp_path / "a.mcap") as writer:
+        for index in range(5):
+            time = 10**18 + index * 50_000_000
+            writer.write("/camera/image", image_message(pictures()[0], 10**18), time)
+    assert bags.ImageTopic(tmp_path / "a.mcap").rate == pytest.approx(20)
+
+
+def test_one_image_has_a_rate_too(tmp_path):
+    assert bags.ImageTopic(write_images(tmp_path / "a.mcap", count=1)).rate == 1
+
+
 def lane_array():
     types = typestore().types
     lanes = [

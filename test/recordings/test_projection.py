@@ -28,11 +28,19 @@ MOUNTING = Mounting.from_angles(HEIGHT, pitch=PITCH)
 PARAMETERS = f"/**:\n  ros__parameters:\n    camera_height: {HEIGHT}\n    camera_pitch: {PITCH}\n"
 
 
-def write_bag(path, *, info=True, k=None, transforms=(("base_link", "front", MOUNTING),), count=3):
+def write_bag(
+    path,
+    *,
+    info=True,
+    k=None,
+    transforms=(("base_link", "front", MOUNTING),),
+    count=3,
+    frame_id="front",
+):
     with writing.writing_bag(path) as bag:
         for index in range(count):
             stamp = START + index * STEP
-            header = MESSAGES.header(stamp, "front")
+            header = MESSAGES.header(stamp, frame_id)
             picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
             if info:
                 message = MESSAGES.camera_info(CAMERA, header)
@@ -99,6 +107,12 @@ def test_frames_are_connected_through_their_common_ancestor(tmp_path):
     transforms = (("odom", "base_link", body), ("base_link", "mast", turned))
     transforms += (("mast", "front", on_mast),)
     path = write_bag(tmp_path / "drive.mcap", transforms=transforms)
+    assert_lines_lie_in_place(project(path)[2])
+
+
+def test_names_of_frames_may_begin_with_a_slash_as_in_ros_1(tmp_path):
+    transforms = (("/base_link", "/front", MOUNTING),)
+    path = write_bag(tmp_path / "drive.mcap", transforms=transforms, frame_id="/front")
     assert_lines_lie_in_place(project(path)[2])
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import zstandard
 from mcap.data_stream import RecordBuilder
-from mcap.records import Chunk
+from mcap.reader import make_reader
+from mcap.records import Chunk, Statistics
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -61,6 +62,25 @@ def test_an_mcap_of_something_else_is_named(tmp_path: Path) -> None:
     path = write_mcap(tmp_path / "a.mcap", "", "protobuf", schema)
     with pytest.raises(BagError, match=r"^[^\n]*a\.mcap: [^\n]*not those of ROS.*protobuf"):
         bags.topics(path)
+
+
+def test_an_mcap_without_the_counts_of_its_channels_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The specification leaves them to the writer."""
+    write = Statistics.write
+
+    def without_counts(self: Statistics, builder: RecordBuilder) -> None:
+        self.channel_message_counts = {}
+        write(self, builder)
+
+    monkeypatch.setattr(Statistics, "write", without_counts)
+    path = write_mcap(tmp_path / "a.mcap", "ros2", "cdr", (KIND, "ros2msg"))
+    with path.open("rb") as file:
+        summary = make_reader(file).get_summary()
+    assert summary and summary.statistics and not summary.statistics.channel_message_counts
+    assert shades(path) == EXPECTED
+    assert [topic.count for topic in bags.topics(path)] == [COUNT]
 
 
 @pytest.mark.parametrize("plugin", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

@@ -308,6 +308,19 @@ def test_what_does_not_suffice_leaves_nothing(tmp_path, capsys):
     assert not out.exists()
 
 
+def test_a_video_with_fewer_frames_than_it_claims_is_looked_at_all_the_same(tmp_path, capsys):
+    path, out = tmp_path / "a.avi", tmp_path / "calibration.yaml"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (640, 360))
+    noise = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
+    for _ in range(40):
+        writer.write(noise)
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 4])
+    assert run(path, "--output", out, "--hfov", 60, "--frames", 8) == 1
+    error = capsys.readouterr().err
+    assert "ends after 11 of 40 frames" in error and "0 of 6 frames show both lines" in error
+
+
 def test_a_video_says_nothing_of_its_camera(video, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         run(video, "--output", tmp_path / "calibration.yaml")
