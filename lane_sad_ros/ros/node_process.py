@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,7 +39,14 @@ class NodeProcess:
     def __enter__(self) -> NodeProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.unlink(missing_ok=True)
-        self._start()
+        with _held_signals() as held:
+            self._start()
+        try:
+            for number in held:
+                signal.raise_signal(number)
+        except BaseException:  # an exit, of what was not entered
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def restart(self) -> None:
@@ -100,3 +108,18 @@ class NodeProcess:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+@contextlib.contextmanager
+def _held_signals() -> Iterator[list[signal.Signals]]:
+    """Notes the signals that would end this process: amid a start, none would know of the child."""
+    held: list[signal.Signals] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other hears them
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda got, _: held.append(signal.Signals(got)))
+    try:
+        yield held
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

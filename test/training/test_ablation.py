@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,11 @@ def test_another_configuration_is_refused_by_name(config: Config, finished: Path
 
 
 def test_an_ablation_goes_on_with_other_processes_and_on_another_device(
-    config: Config, finished: Path
+    config: Config, finished: Path, tmp_path: Path
 ) -> None:
+    there = shutil.copytree(finished, tmp_path / "copy")
     other = dataclasses.replace(config, workers=config.workers + 1, device="auto")
-    run_ablation(other, finished)
+    run_ablation(other, there)
 
 
 @pytest.mark.parametrize("distillation", [Distillation(start=0), Distillation(start=4),

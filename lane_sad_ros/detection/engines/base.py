@@ -57,8 +57,8 @@ class Engine:
     extra: of the package, which installs them. bound: how far its lanes may be from those of
     `eager`, pixels at the 99th percentile, to be offered by `auto`; 0 leaves it to be asked for.
     slower_than: an engine beside which `auto` does not try this one.
-    onnx: runs ONNX files too. captures: all of the detector's work on the device is captured in
-    CUDA graphs, by `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
+    onnx: runs ONNX files too. captures: the network and its peaks are CUDA graphs, see
+    `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
     """
 
     make: Callable[[Job], Forward]
