@@ -162,7 +162,7 @@ def labels(folder: Path) -> Split:
     if not train or not held:
         raise ValueError(
             f"{folder}: {len(train)} frames to learn from, {len(held)} to measure on; correct more "
-            f"of those in {folder / 'doubtful'} in labelme, or take another recording"
+            f"of those in {folder / 'doubtful'} in labelme, or begin with a longer recording"
         )
     return Split(train, held, len(checked))
 

@@ -56,8 +56,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.width is not None:
         reading = dataclasses.replace(reading, max_width=options.width)
     # Other files of labels beside a recipe may name a part of its scenes.
-    whole = [s for s in config.data if options.seeds and s.path.name in ("labels.json", RECIPE)]
-    recipes = {source: source.path.parent / RECIPE for source in whole}
+    names = ("labels.json", RECIPE) if options.seeds else ()
+    recipes = {s: s.path.parent / RECIPE for s in config.data if s.path.name in names}
     seeds = [source for source, recipe in recipes.items() if recipe.is_file()]
     sets = {source: source.open(reading) for source in config.data if source not in seeds}
     needed = 0
