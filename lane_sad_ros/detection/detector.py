@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from lane_sad_ros.detection.engines import (
     AUTO,
     ENGINES,
     EngineError,
+    Forward,
     Job,
     check_engine,
     make_engine,
@@ -30,7 +31,7 @@ from lane_sad_ros.detection.engines import (
 from lane_sad_ros.detection.engines.auto import choose, failure, named
 from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.peaks import RowPeaks, make_row_peaks
-from lane_sad_ros.detection.preprocess import make_preprocessor
+from lane_sad_ros.detection.preprocess import alike, make_preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
 from lane_sad_ros.network.onnx_file import read_onnx
@@ -130,8 +131,8 @@ class LaneDetector:
         self._forward = make_engine(engine, job)
         self._preprocess = make_preprocessor(job.layout, job.device)
         self._peaks = make_row_peaks(job.layout, job.device)
-        captures = ENGINES[engine].captures
-        self._captured = Captured(partial(_numbers, self._peaks, 0.0)) if captures else None
+        whole = partial(_from_images, self._preprocess.resize, self._forward, self._peaks)
+        self._captured = Captured(whole) if ENGINES[engine].captures else None
 
     @classmethod
     def from_weights(
@@ -212,41 +213,49 @@ class LaneDetector:
 
     def _detect(self, frames: Sequence[Frame], segmentation: bool) -> list[Detection]:
         clock = _Clock(self._device)
-        pixels = self._preprocess(frames)
-        clock.mark("preprocess")
-        logits, *existence_logits = (part for part in self._forward(pixels) if part is not None)
-        clock.mark("network")
         decoding = self.thresholds
-        reduced = self._captured or partial(_numbers, self._peaks, decoding.existence_threshold)
+        # Frames of one kind are resized together.
+        order = sorted(range(len(frames)), key=lambda index: alike(frames[index]))
+        arranged = [frames[index] for index in order]
+        if self._captured:
+            images, colours = self._preprocess.upload(arranged)
+            clock.mark("preprocess")
+            reduced, logits = self._captured(*images, orders=colours)
+            clock.mark("network")
+        else:
+            pixels = self._preprocess(arranged)
+            clock.mark("preprocess")
+            logits, existence = self._forward(pixels)
+            clock.mark("network")
+            reduced = _numbers(self._peaks, decoding.existence_threshold, logits, existence)
         # All that leaves the device, at once.
-        numbers = reduced(logits, *existence_logits).cpu().numpy()
+        numbers = reduced.cpu().numpy()
         if not np.isfinite(numbers).all():
             raise FloatingPointError(
                 "the network's output is infinite or not a number; if its weights are whole, they "
                 "need the range of float32: use engine eager"
             )
         maps = logits.argmax(dim=1).to(torch.uint8).cpu().numpy() if segmentation else None
-        slots, rows = len(self.layout.slots), len(self._peaks.rows)
-        found = []
-        for index, frame in enumerate(frames):
-            column, score, existence = np.split(numbers[index], [slots * rows, 2 * slots * rows])
-            found.append(
-                lanes_from_peaks(
-                    column.reshape(slots, rows),
-                    score.reshape(slots, rows),
-                    existence if existence_logits else None,
-                    self._peaks.rows,
-                    self.layout,
-                    decoding,
-                    frame.size,
-                )
-            )
+        shape = (len(frames), len(self.layout.slots), len(self._peaks.rows))
+        columns, scores, existences = np.split(
+            numbers, [shape[1] * shape[2], 2 * shape[1] * shape[2]], axis=1
+        )
+        found = lanes_from_peaks(
+            columns.reshape(shape),
+            scores.reshape(shape),
+            existences if existences.size else None,
+            self._peaks.rows,
+            self.layout,
+            decoding,
+            [frame.size for frame in arranged],
+        )
         clock.mark("decode")
         stages = clock.seconds()
-        return [
+        detections = [
             Detection(lanes, maps[index] if maps is not None else None, stages)
             for index, lanes in enumerate(found)
         ]
+        return [detections[index] for index in np.argsort(order)]
 
     def answers(self) -> bool:
         """Whether the device still works. Once CUDA has failed, it has failed for the process."""
@@ -269,14 +278,26 @@ def _suits(engine: str, job: Job) -> bool:
     return engine not in ENGINES or job.device.type in ENGINES[engine].devices
 
 
-def _numbers(peaks: RowPeaks, least: float, logits: Tensor, *existence_logits: Tensor) -> Tensor:
-    """Columns, scores and existence probabilities of each image, one after the other.
+def _numbers(peaks: RowPeaks, least: float, logits: Tensor, existence: Tensor | None) -> Tensor:
+    """Columns, scores and existence probabilities of each image, one after the other."""
+    existence = None if existence is None else existence.sigmoid()
+    parts = [part.flatten(1) for part in peaks(logits, existence, least)]
+    return torch.cat(parts if existence is None else [*parts, existence], dim=1)
+
+
+def _from_images(
+    resize: Callable[..., Tensor],
+    forward: Forward,
+    peaks: RowPeaks,
+    *images: Tensor,
+    orders: Sequence[str],
+) -> tuple[Tensor, Tensor]:
+    """All that is done on a GPU: `_numbers`, and the logits.
 
     A function, as a method would keep the detector and its memory in a cycle.
     """
-    existence = existence_logits[0].sigmoid() if existence_logits else None
-    parts = [part.flatten(1) for part in peaks(logits, existence, least)]
-    return torch.cat(parts if existence is None else [*parts, existence], dim=1)
+    logits, existence = forward(resize(*images, orders=orders))
+    return _numbers(peaks, 0.0, logits, existence), logits
 
 
 def _with_crop(layout: LaneLayout, crop: tuple[float, float, float, float]) -> LaneLayout:

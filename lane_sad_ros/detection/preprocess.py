@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -39,54 +42,60 @@ class Preprocessor:
     def __init__(self, layout: LaneLayout, device: torch.device) -> None:
         self.layout = layout
         self.device = device
-        self._batch = torch.empty(0)
 
     def __call__(self, frames: Sequence[Frame]) -> Tensor:
         """Pixels, uint8 B×3×H×W RGB in channels-last memory, of the layout's input size.
 
-        The next call overwrites them.
+        frames: those `alike` go together if they are neighbours. The next call may overwrite the
+        pixels.
         """
-        width, height = self.layout.input_size
-        if len(self._batch) != len(frames):
-            self._batch = torch.empty(
-                (len(frames), 3, height, width),
-                dtype=torch.uint8,
-                device=self.device,
-                memory_format=torch.channels_last,
-            )
-        self._fill([self._crop(frame) for frame in frames], [frame.order for frame in frames])
-        return self._batch
+        images, orders = self.upload(frames)
+        return self.resize(*images, orders=orders)
 
-    def _crop(self, frame: Frame) -> Tensor:
-        """Its uint8 H×W×C, C 3 or 1, in the frame's memory."""
+    def upload(self, frames: Sequence[Frame]) -> tuple[list[Tensor], tuple[str, ...]]:
+        """The crops on the device, those of neighbours that are `alike` as one tensor.
+
+        Each uint8 n×H×W×C, C 3 or 1, and the order of its channels.
+        """
+        pinned = self.device.type == "cuda"
+        uploaded, orders = [], []
+        for (_, order), group in itertools.groupby(frames, alike):
+            crops = [self._crop(frame) for frame in group]
+            # PyTorch keeps pinned memory, and hands it out again when it has been uploaded.
+            staged = torch.empty(
+                (len(crops), *crops[0].shape), dtype=torch.uint8, pin_memory=pinned
+            )
+            images = torch.empty_like(staged, device=self.device)
+            copy = map if len(crops) == 1 else self._threads.map
+            copies = copy(np.copyto, staged.numpy(), crops)
+            for image, source, _ in zip(images, staged, copies, strict=True):
+                image.copy_(source, non_blocking=pinned)
+            uploaded.append(images)
+            orders.append(order)
+        return uploaded, tuple(orders)
+
+    def resize(self, *images: Tensor, orders: Sequence[str]) -> Tensor:
+        """The pixels of all that `upload` has given; does not wait for the device."""
+        size = self.layout.input_size[::-1]
+        parts = []
+        for part, order in zip(images, orders, strict=True):
+            # The 8-bit kernel exists for the CPU only; it rounds too.
+            planes = part.permute(0, 3, 1, 2).float()
+            planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
+            planes = planes.round_().clamp_(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+            parts.append(planes.flip(1) if order == "bgr" else planes)
+        return torch.cat(parts).contiguous(memory_format=torch.channels_last)
+
+    @functools.cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        """One alone does not fill the bandwidth of the memory."""
+        return ThreadPoolExecutor(4, "lane_sad_upload")
+
+    def _crop(self, frame: Frame) -> NDArray[np.uint8]:
+        """Its H×W×C, C 3 or 1, in the frame's memory."""
         left, top, right, bottom = self.layout.crop_of(frame.size)
         view = frame.pixels[top:bottom, left:right]
-        if any(stride < 0 for stride in view.strides):
-            view = np.ascontiguousarray(view)
-        return _shared(view if view.ndim == 3 else view[..., None])
-
-    def _fill(self, crops: Sequence[Tensor], orders: Sequence[str]) -> None:
-        """Resizes crops into the batch, those of one size by one upload and one kernel."""
-        alike: dict[tuple[torch.Size, str], list[int]] = {}
-        for index, (crop, order) in enumerate(zip(crops, orders, strict=True)):
-            alike.setdefault((crop.shape, order), []).append(index)
-        for (shape, order), indices in alike.items():
-            # PyTorch keeps pinned memory, and hands it out again when it has been uploaded.
-            pinned = self.device.type == "cuda"
-            staged = torch.empty((len(indices), *shape), dtype=torch.uint8, pin_memory=pinned)
-            for target, index in zip(staged, indices, strict=True):
-                np.copyto(target.numpy(), crops[index].numpy())  # by this thread alone
-            images = staged.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-            # The 8-bit kernel exists for the CPU only; it rounds too.
-            size = self._batch.shape[2:]
-            resized = F.interpolate(images, size, mode="bilinear", antialias=True)
-            resized = resized.round_().clamp_(0, 255).to(torch.uint8)
-            resized = resized.flip(1) if order == "bgr" else resized
-            if len(alike) == 1:
-                self._batch.copy_(resized)
-            else:  # a list as index would be uploaded, and waited for
-                for index, one in zip(indices, resized, strict=True):
-                    self._batch[index].copy_(one)
+        return view if view.ndim == 3 else view[..., None]
 
 
 class HostPreprocessor(Preprocessor):
@@ -94,18 +103,32 @@ class HostPreprocessor(Preprocessor):
 
     def __init__(self, layout: LaneLayout) -> None:
         super().__init__(layout, torch.device("cpu"))
+        self._batch = torch.empty(0)
 
-    def _fill(self, crops: Sequence[Tensor], orders: Sequence[str]) -> None:
+    def __call__(self, frames: Sequence[Frame]) -> Tensor:
+        width, height = self.layout.input_size
+        if len(self._batch) != len(frames):
+            self._batch = torch.empty(
+                (len(frames), 3, height, width),
+                dtype=torch.uint8,
+                memory_format=torch.channels_last,
+            )
         resized = torch.ops.aten._upsample_bilinear2d_aa.out
-        for target, crop, order in zip(self._batch, crops, orders, strict=True):
-            image, size = crop.permute(2, 0, 1)[None], list(target.shape[1:])
+        for target, frame in zip(self._batch, frames, strict=True):
+            image, size = _shared(self._crop(frame)).permute(2, 0, 1)[None], [height, width]
             if len(image[0]) == 1:
                 target.copy_(F.interpolate(image, size, mode="bilinear", antialias=True)[0])
                 continue
             resized(image, size, False, None, None, out=target[None])
-            if order == "bgr":
+            if frame.order == "bgr":
                 pixels = target.permute(1, 2, 0).numpy()
                 cv2.mixChannels([pixels.copy()], [pixels], [0, 2, 1, 1, 2, 0])
+        return self._batch
+
+
+def alike(frame: Frame) -> tuple[tuple[int, ...], str]:
+    """Equal for frames that can be uploaded and resized together."""
+    return frame.pixels.shape, frame.order
 
 
 def make_preprocessor(layout: LaneLayout, device: torch.device) -> Preprocessor:
@@ -115,6 +138,8 @@ def make_preprocessor(layout: LaneLayout, device: torch.device) -> Preprocessor:
 
 def _shared(view: NDArray[np.uint8]) -> Tensor:
     """A tensor over the memory of an array that is only read, writable or not, without a copy."""
+    if any(stride < 0 for stride in view.strides):
+        view = np.ascontiguousarray(view)
     if view.flags.writeable:
         return torch.from_numpy(view)
     with warnings.catch_warnings():

@@ -134,8 +134,9 @@ def decode(
     **changes: float,
 ) -> Lanes:
     decoding = dataclasses.replace(WIDE.decoding, **changes)
-    flags = None if existence is None else np.full(len(columns), existence, np.float32)
-    return lanes_from_peaks(columns, scores, flags, rows, WIDE, decoding, size)
+    flags = None if existence is None else np.full((1, len(columns)), existence, np.float32)
+    (lanes,) = lanes_from_peaks(columns[None], scores[None], flags, rows, WIDE, decoding, [size])
+    return lanes
 
 
 STRAIGHT = np.linspace(150, 40, 56)
@@ -220,8 +221,8 @@ def test_crop_shifts_points_to_where_it_lies() -> None:
     peaks_of = RowPeaks(layout, CPU)
     columns = np.full((6, len(peaks_of.rows)), 127.5, np.float32)  # the middle of the crop
     scores = np.ones_like(columns)
-    lanes = lanes_from_peaks(
-        columns, scores, None, peaks_of.rows, layout, layout.decoding, (640, 360)
+    (lanes,) = lanes_from_peaks(
+        columns[None], scores[None], None, peaks_of.rows, layout, layout.decoding, [(640, 360)]
     )
     np.testing.assert_allclose(lanes[0].points[:, 0], 319.5)
     assert lanes[0].points[0, 1] == pytest.approx(590.5 / 2 - 0.5)
@@ -258,6 +259,25 @@ def test_lane_that_comes_in_from_a_side_begins_at_it(mirrored: bool) -> None:
     straight = np.linspace(0.5, 30, 56)
     columns, scores, rows = peaks(WIDE, {1: 255 - straight if mirrored else straight})
     assert len(decode(columns, scores, rows, side_margin=4.0)[1].points) == 56
+
+
+def test_each_image_of_a_batch_has_the_lanes_that_it_has_alone() -> None:
+    leaving, jumping = np.linspace(140, -60, 56), STRAIGHT.copy()
+    leaving[39:], jumping[:6] = 3, STRAIGHT[:6] + 90
+    drawn = [{}, {2: jumping, 3: 255 - STRAIGHT}, {1: leaving}, {4: STRAIGHT}]
+    sizes = [(1280, 720), (640, 480), (1920, 1080), (640, 360)]
+    each = [peaks(WIDE, lanes) for lanes in drawn]
+    for _, scores, _ in each[3:]:
+        scores[4, :20] = scores[4, 30:33] = 0.1
+    flags = np.full((4, 6), 0.9, np.float32)
+    columns, scores = (np.stack([one[part] for one in each]) for part in (0, 1))
+    batch = lanes_from_peaks(columns, scores, flags, each[0][2], WIDE, WIDE.decoding, sizes)
+    assert [len(lanes.present) for lanes in batch] == [0, 2, 1, 1]
+    assert [len(lane.points) for lanes in batch for lane in lanes.present] == [50, 56, 39, 36]
+    for found, one, size in zip(batch, each, sizes, strict=True):
+        assert found.image_size == size
+        for lane, alone in zip(found, decode(*one, size=size), strict=True):
+            np.testing.assert_array_equal(lane.points, alone.points)
 
 
 def test_spline_evens_out_noise_and_keeps_bends() -> None:

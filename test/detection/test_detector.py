@@ -5,6 +5,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from lane_sad_ros.detection import (
 )
 from lane_sad_ros.detection.engines import ENGINES, EngineError, Forward, Job
 from lane_sad_ros.detection.engines.auto import Trial, choose
+from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.peaks import RowPeaks
 from lane_sad_ros.detection.preprocess import HostPreprocessor, Normalise, Preprocessor
 from lane_sad_ros.lanes import LaneLayout
@@ -143,6 +145,40 @@ def test_the_host_resizes_as_other_devices_do(tiny_layout: LaneLayout) -> None:
     for batch in (frames, frames[:1], frames[2:3]):
         difference = host(batch).int() - other(batch).int()
         assert difference.abs().max() <= 1
+
+
+def test_what_is_captured_finds_what_is_found_without(
+    tiny_layout: LaneLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    class Uncaptured(Captured):
+        def __call__(self, *inputs: Tensor, **constants: Any) -> Any:
+            shapes.extend(part.shape for part in inputs)
+            return self._function(*inputs, **constants)
+
+    monkeypatch.setattr("lane_sad_ros.detection.detector.Captured", Uncaptured)
+    plain = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, device="cpu")
+    monkeypatch.setitem(ENGINES, "eager", dataclasses.replace(ENGINES["eager"], captures=True))
+    captured = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, device="cpu")
+    large, small = (640, 480), (320, 240)
+    first, second = road(large, {0: (0.2, 0.3)}), road(large, {2: (0.6, 0.6)})
+    grey = road(small, {3: (0.9, 0.5)}).max(axis=2)  # white: no slot's paint
+    frames = [
+        Frame(first),
+        Frame(np.ascontiguousarray(second[..., ::-1]), "rgb"),
+        Frame(road(small, {1: (0.4, 0.5)})),
+        Frame(grey),
+        Frame(second),
+    ]
+    found = captured.detect(frames, segmentation=True)
+    assert [[lane.slot for lane in one.lanes.present] for one in found] == [[0], [2], [1], [], [2]]
+    for one, other in zip(plain.detect(frames, segmentation=True), found, strict=True):
+        assert one.lanes.image_size == other.lanes.image_size
+        np.testing.assert_array_equal(one.segmentation, other.segmentation)
+        for lane, same in zip(one.lanes, other.lanes, strict=True):
+            np.testing.assert_allclose(lane.points, same.points, atol=1e-3)
+    assert sorted(shape[0] for shape in shapes) == [1, 1, 1, 2]  # two of one size and order
 
 
 def test_the_network_sees_the_crop_to_the_row(tiny_layout: LaneLayout) -> None:

@@ -1,5 +1,8 @@
 """What only a GPU can show: `benchmark/gpu.sh` runs these on a machine that has one."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,14 @@ from lane_sad_ros.detection import ENGINES, Frame, LaneDetector
 from lane_sad_ros.detection.agreement import Agreement
 from lane_sad_ros.detection.engines.auto import PICTURE
 from lane_sad_ros.detection.engines.cuda import Captured
+from lane_sad_ros.detection.preprocess import Preprocessor
 from lane_sad_ros.image_files import read_image
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
+SHADES = range(0, 256, 51)
 ON_CUDA = [name for name, engine in ENGINES.items() if "cuda" in engine.devices]
 
 
@@ -63,12 +68,53 @@ def test_results_of_one_call_outlive_the_next() -> None:
     np.testing.assert_array_equal(first.segmentation, kept[1])
 
 
-def test_captured_functions_follow_their_inputs_and_shapes() -> None:
-    captured = Captured(lambda a, b: a * 2 + b)
+def test_captured_functions_follow_their_inputs_shapes_and_constants() -> None:
+    captured = Captured(lambda a, b, times: a * times + b)
     for size in (3, 5, 3):
-        for value in (1.0, 7.0):
+        for value, times in ((1.0, 2), (7.0, 2), (7.0, 3)):
             a, b = torch.full((size,), value, device="cuda"), torch.ones(size, device="cuda")
-            assert captured(a, b).tolist() == [2 * value + 1] * size
+            assert captured(a, b, times=times).tolist() == [times * value + 1] * size
+
+
+def test_images_are_uploaded_from_pinned_memory_that_no_later_one_overwrites() -> None:
+    layout = LaneDetector.from_weights(engine="eager", device="cpu").layout
+    preprocess = Preprocessor(layout, torch.device("cuda"))
+    shape = (*layout.image_size[::-1], 3)
+    torch.cuda._sleep(100_000_000)  # the device lags behind while all are staged
+    kept = [
+        preprocess.upload([Frame(np.full(shape, shade, np.uint8))] * 3)[0][0] for shade in SHADES
+    ]
+    for images, shade in zip(kept, SHADES, strict=True):
+        assert (images == shade).all()
+
+
+@pytest.mark.parametrize("name", ["eager", "cudagraph"])
+def test_a_detector_works_on_whatever_stream_it_is_called_on(name: str) -> None:
+    detector, frame = on_cuda(name), road()
+    before = detector(frame)
+    aside = torch.cuda.Stream()
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            for lane, same in zip(detector(frame), before, strict=True):
+                np.testing.assert_allclose(lane.points, same.points, atol=1e-2)
+
+
+FAILS = """
+import torch
+from lane_sad_ros.detection import LaneDetector
+detector = LaneDetector.from_weights(device="cuda", engine="eager")
+assert detector.answers()
+try:
+    torch.zeros(1, device="cuda")[torch.tensor([9], device="cuda")].cpu()
+except RuntimeError:
+    print(detector.answers())
+"""
+
+
+def test_a_device_that_has_failed_is_noticed() -> None:
+    """In a process of its own, as no other call to CUDA succeeds in it from then on."""
+    ran = subprocess.run([sys.executable, "-c", FAILS], capture_output=True, text=True, timeout=90)
+    assert ran.stdout.split()[-1:] == ["False"], ran.stderr
 
 
 def test_a_batch_too_large_for_the_memory_leaves_the_detector_usable() -> None:

@@ -46,11 +46,12 @@ def decoded(layout: LaneLayout, lanes: dict[int, NDArray[np.float32]]) -> tuple[
     classes = draw_labels(drawn[None], torch.tensor([[*lanes]]), slots, layout.input_size, width)
     maps = 30.0 * F.one_hot(classes.long(), 1 + slots).permute(0, 3, 1, 2).float()
     peaks = make_row_peaks(layout, torch.device("cpu"))
-    columns, scores = (part[0].numpy() for part in peaks(maps))
-    exists = np.array([slot in lanes for slot in range(slots)], np.float32)
+    columns, scores = (part.numpy() for part in peaks(maps))
+    exists = np.array([[slot in lanes for slot in range(slots)]], np.float32)
     existence = None if layout is BDD100K else exists
-    rows, size_of = peaks.rows, layout.image_size
-    found = lanes_from_peaks(columns, scores, existence, rows, layout, layout.decoding, size_of)
+    (found,) = lanes_from_peaks(
+        columns, scores, existence, peaks.rows, layout, layout.decoding, [layout.image_size]
+    )
     return found, classes[0].numpy()
 
 

@@ -60,9 +60,7 @@ ENGINES: dict[str, Engine] = {
     ),
     "cudagraph": _CUDAGRAPH,
     "cudagraph-bf16": replace(_CUDAGRAPH, make=cuda.bf16),
-    "tensorrt": replace(
-        _CUDAGRAPH, make=cuda.TensorRT, needs=("torch_tensorrt",), extra="tensorrt", bound=0.0
-    ),
+    "tensorrt": Engine(cuda.TensorRT, ("cuda",), needs=("torch_tensorrt",), extra="tensorrt"),
 }
 
 

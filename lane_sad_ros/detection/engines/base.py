@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,8 @@ class Engine:
     extra: of the package, which installs them. bound: how far its lanes may be from those of
     `eager`, pixels at the 99th percentile, to be offered by `auto`; 0 leaves it to be asked for.
     slower_than: an engine beside which `auto` does not try this one.
-    onnx: runs ONNX files too. captures: the network and its peaks are CUDA graphs, see
-    `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
+    onnx: runs ONNX files too. captures: all from the uploaded images to the rows' peaks is one CUDA
+    graph, see `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
     """
 
     make: Callable[[Job], Forward]
@@ -104,3 +105,20 @@ class Normalised(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         segmentation, existence = self.network(self.normalise(pixels).to(self.precision))
         return segmentation.float(), None if existence is None else existence.float()
+
+
+class ByBatch(ABC):
+    """A `Forward` that has another one for each batch size."""
+
+    def __init__(self) -> None:
+        self._by_batch: dict[int, Forward] = {}
+
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        batch = len(pixels)
+        if batch not in self._by_batch:
+            self._by_batch[batch] = self._load(pixels)
+        return self._by_batch[batch](pixels)
+
+    @abstractmethod
+    def _load(self, pixels: Tensor) -> Forward:
+        """The one for pixels of this shape."""

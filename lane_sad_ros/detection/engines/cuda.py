@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lane_sad_ros.detection.engines.base import Forward, Job, Normalised
+from lane_sad_ros.detection.engines import cache
+from lane_sad_ros.detection.engines.base import ByBatch, Forward, Job, Normalised
 from lane_sad_ros.network.deploy import deployable
 
 _SHAPES = 16  # graphs kept by one `Captured`; inputs of still other shapes run without
@@ -18,68 +22,83 @@ _SHAPES = 16  # graphs kept by one `Captured`; inputs of still other shapes run 
 class Captured:
     """A function of CUDA tensors, captured in one CUDA graph for each shape of its inputs.
 
-    Its outputs are overwritten by the next call with inputs of the same shape.
+    Its outputs are overwritten by the next call with inputs of the same shape. Other arguments,
+    by keyword, are constants of a graph.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Any]] = {}
 
-    def __call__(self, *inputs: Tensor) -> Any:
-        shape = tuple((part.shape, part.stride(), part.dtype) for part in inputs)
-        if shape not in self._graphs:
+    def __call__(self, *inputs: Tensor, **constants: Any) -> Any:
+        shapes = tuple((part.shape, part.stride(), part.dtype) for part in inputs)
+        key = shapes, tuple(constants.items())
+        if key not in self._graphs:
+            function = partial(self._function, **constants)
             if len(self._graphs) == _SHAPES:
-                return self._function(*inputs)
-            self._graphs[shape] = self._capture(inputs)
-        graph, held, outputs = self._graphs[shape]
+                return function(*inputs)
+            self._graphs[key] = _capture(function, inputs)
+        graph, held, outputs = self._graphs[key]
         for target, part in zip(held, inputs, strict=True):
             target.copy_(part)
         graph.replay()
         return outputs
 
-    def _capture(self, inputs: tuple[Tensor, ...]) -> tuple[Any, tuple[Tensor, ...], Any]:
-        held = tuple(part.clone() for part in inputs)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):  # libraries choose their kernels outside the graph
-                self._function(*held)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        # PyTorch's own capture stream is one of the first card that captured anything.
-        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-            outputs = self._function(*held)
-        return graph, held, outputs
+
+def _capture(
+    function: Callable[..., Any], inputs: tuple[Tensor, ...]
+) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Any]:
+    held = tuple(part.clone() for part in inputs)
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):  # libraries choose their kernels outside the graph
+            function(*held)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    # PyTorch's own capture stream is one of the first card that captured anything.
+    with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+        outputs = function(*held)
+    return graph, held, outputs
 
 
-def _cudagraph(job: Job, precision: torch.dtype) -> Forward:
+def _half(job: Job, precision: torch.dtype) -> Forward:
     module = Normalised(deployable(job.module()), job.layout, precision)
-    return Captured(module.to(job.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return module.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-fp16 = partial(_cudagraph, precision=torch.float16)
-bf16 = partial(_cudagraph, precision=torch.bfloat16)
+fp16 = partial(_half, precision=torch.float16)
+bf16 = partial(_half, precision=torch.bfloat16)
 
 
-class TensorRT:
-    """Torch-TensorRT's engine for each batch size, in fp16."""
+class TensorRT(ByBatch):
+    """Torch-TensorRT's engine for each batch size, in fp16, made once and kept."""
 
     def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
         self._module = Normalised(deployable(job.module()), job.layout, torch.float16)
         self._module.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._by_batch: dict[int, Forward] = {}
 
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        batch = len(pixels)
-        if batch not in self._by_batch:
-            self._by_batch[batch] = self._made(pixels)
-        return self._by_batch[batch](pixels)
-
-    def _made(self, pixels: Tensor) -> Forward:
+    def _load(self, pixels: Tensor) -> Forward:
         import torch_tensorrt
 
-        with torch.inference_mode(False), torch.no_grad():
-            example = pixels.clone()
-            return torch_tensorrt.compile(
-                self._module, ir="dynamo", inputs=[example], use_explicit_typing=True
-            )
+        # What it makes fits one kind of card and one version of the libraries.
+        card = torch.cuda.get_device_name(pixels.device)
+        versions = torch.__version__, torch_tensorrt.__version__
+        key = cache.key(self._job, "tensorrt", card, *versions, str(len(pixels)))
+        kept = cache.find(key, ".ep")
+        if kept is not None:
+            with contextlib.suppress(Exception):  # whatever is wrong with it, another can be made
+                return torch.export.load(kept).module()
+        with tempfile.TemporaryDirectory(prefix="lane_sad_") as folder:
+            made = Path(folder, "network.ep")
+            with torch.inference_mode(False), torch.no_grad():
+                example = [pixels.clone()]
+                engine = torch_tensorrt.compile(
+                    self._module, ir="dynamo", inputs=example, use_explicit_typing=True
+                )
+                with contextlib.suppress(Exception):  # what can't be kept can run
+                    torch_tensorrt.save(engine, str(made), inputs=example)
+                    cache.keep(key, ".ep", made.read_bytes())
+        return engine

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lane_sad_ros.detection.engines import cache
-from lane_sad_ros.detection.engines.base import Forward, Job, Normalised
+from lane_sad_ros.detection.engines.base import ByBatch, Forward, Job, Normalised
 from lane_sad_ros.network.deploy import deployable
 
 
@@ -24,22 +24,16 @@ def eager(job: Job) -> Forward:
     )
 
 
-class Compiled:
+class Compiled(ByBatch):
     """Machine code for each batch size, made by PyTorch's ahead-of-time compiler and kept."""
 
     def __init__(self, job: Job) -> None:
+        super().__init__()
         _set_threads(job)
         self._job = job
         self._module = Normalised(deployable(job.module()), job.layout).to(  # type: ignore[call-overload]
             job.device, memory_format=torch.channels_last
         )
-        self._by_batch: dict[int, Forward] = {}
-
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        batch = len(pixels)
-        if batch not in self._by_batch:
-            self._by_batch[batch] = self._load(pixels)
-        return self._by_batch[batch](pixels)
 
     def _load(self, pixels: Tensor) -> Forward:
         import torch._inductor  # costs a second and 70 MB
