@@ -50,10 +50,10 @@ def lanes_from_peaks(
         sizes = np.array(image_sizes)[chosen[0], :, None]
         crops = np.array([layout.crop_of(size) for size in image_sizes])[chosen[0], :, None]
         scale = (crops[:, 2] - crops[:, 0]) / layout.input_size[0]
-        us = crops[:, 0] + (lines.columns + 0.5) * scale - 0.5
-        vs = (rows[lines.rows] + 0.5) * sizes[:, 1] / layout.image_size[1] - 0.5
-        strengths = scores[np.arange(len(scores))[:, None], lines.rows]
-        whole = np.stack([us, vs, strengths], axis=-1).astype(np.float32)
+        whole = np.empty((*lines.rows.shape, 3), np.float32)
+        whole[..., 0] = crops[:, 0] + (lines.columns + 0.5) * scale - 0.5
+        whole[..., 1] = (rows[lines.rows] + 0.5) * sizes[:, 1] / layout.image_size[1] - 0.5
+        whole[..., 2] = scores[np.arange(len(scores))[:, None], lines.rows]
         for image, slot, line, length in zip(*chosen, whole, lines.lengths, strict=True):
             points[image, slot] = line[:length][::-1]
     result = []
@@ -102,7 +102,8 @@ def _lines(
     unit = width * decoding.rows[2] / (bottom - top)
     all_lanes = np.arange(len(us))[:, None]
     at, counts = _gathered(found)
-    steps = np.abs(np.diff(us[all_lanes, at])) > _MAX_SLOPE * unit * np.diff(at)
+    columns = us[all_lanes, at]
+    steps = np.abs(columns[:, 1:] - columns[:, :-1]) > _MAX_SLOPE * unit * (at[:, 1:] - at[:, :-1])
     broken = (steps & (np.arange(1, at.shape[1]) < counts[:, None])).any(axis=1)
     for lane in np.flatnonzero(broken):
         kept = _connected(at[lane, : counts[lane]], us[lane], scores[lane], unit)
@@ -110,7 +111,8 @@ def _lines(
         found[lane, kept] = True
     if broken.any():
         at, counts = _gathered(found)
-    counts = _counts_inside(us[all_lanes, at], at, counts, width, decoding.side_margin)
+        columns = us[all_lanes, at]
+    counts = _counts_inside(columns, at, counts, width, decoding.side_margin)
     first = at[:, 0]
     lengths = at[all_lanes[:, 0], counts - 1] - first + 1
     offsets = np.arange(lengths.max())
@@ -155,12 +157,14 @@ def _counts_inside(us: Floats, at: Indices, counts: Indices, width: int, margin:
     us: columns in rows `at`, lanes×N, of which `counts` are points. Below, the crop's border cuts
     the maps, and their peaks run down along it.
     """
+    if us.shape[1] < 5:
+        return counts
     slopes = (us[:, 3:-1] - us[:, :-4]) / (at[:, 3:-1] - at[:, :-4])  # of the three rows before
     expected = us[:, 3:-1] + slopes * (at[:, 4:] - at[:, 3:-1]) + 0.5
     # A lane that comes in from a side may begin beyond the margin.
     leaves = (expected < margin) & (slopes < 0) | (expected > width - margin) & (slopes > 0)
-    first = np.column_stack([leaves, np.ones(len(us), np.bool_)]).argmax(axis=1)
-    return np.minimum(4 + first, counts)
+    leaves &= np.arange(4, us.shape[1]) < counts[:, None]
+    return np.where(leaves.any(axis=1), 4 + leaves.argmax(axis=1), counts)
 
 
 def _connected(found: Indices, us: Floats, scores: NDArray[np.float32], unit: float) -> Indices:

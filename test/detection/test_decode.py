@@ -267,8 +267,9 @@ def test_each_image_of_a_batch_has_the_lanes_that_it_has_alone() -> None:
     drawn = [{}, {2: jumping, 3: 255 - STRAIGHT}, {1: leaving}, {4: STRAIGHT}]
     sizes = [(1280, 720), (640, 480), (1920, 1080), (640, 360)]
     each = [peaks(WIDE, lanes) for lanes in drawn]
-    for _, scores, _ in each[3:]:
-        scores[4, :20] = scores[4, 30:33] = 0.1
+    columns, scores, _ = each[3]
+    scores[4, :20] = scores[4, 30:33] = 0.1
+    columns[4, :20] = np.linspace(30, -40, 20)  # of rows that are not the lane's
     flags = np.full((4, 6), 0.9, np.float32)
     columns, scores = (np.stack([one[part] for one in each]) for part in (0, 1))
     batch = lanes_from_peaks(columns, scores, flags, each[0][2], WIDE, WIDE.decoding, sizes)
