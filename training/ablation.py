@@ -30,6 +30,7 @@ from lane_sad_ros.network.weights import load_network
 from .augmentation import NONE, Changes, prepare
 from .config import Config, Source, blocks, decoder, differing, plain
 from .datasets import Reading
+from .datasets.labelled import check_slots
 from .distillation import (
     Distillation,
     SelfAttentionDistillation,
@@ -144,7 +145,8 @@ def run_ablation(
     config: what the runs share; its distillation is the variant "late". Seeds count from its own.
     In `output`: the runs as seedN/NAME, config.yaml's values in ablation.json, the tables in
     ablation.md, learning curves and differences as pictures.
-    Raises ValueError where `output` holds an ablation with another configuration.
+    Raises ValueError where `output` holds an ablation with another configuration, or a validation
+    set's slots are not the layout's, and what opening one raises.
     """
     if not 0 < config.distillation.start < config.steps or not config.distillation.weight:
         raise ValueError(
@@ -158,6 +160,8 @@ def run_ablation(
     numbers = range(config.seed, config.seed + seeds)
     jobs = [job for seed in numbers for job in _jobs(output, config, seed, variants)]
     waiting = [job for job in jobs if not job.finished]
+    for source in config.validation if waiting else ():
+        check_slots(source.open(), config.lane_layout())
     began, done = time.monotonic(), 0
     for place, job in enumerate(waiting, start=1):
         elapsed = time.monotonic() - began
@@ -221,7 +225,8 @@ def soft_figures(
 ) -> dict[str, float]:
     """Measures of a network on a data set that change with every probability.
 
-    "iou": the mean soft IoU of the lanes of an image, see `training.objective.soft_iou_loss`;
+    "iou": the mean soft IoU of the lanes of an image, see `training.objective.soft_iou_loss`, of
+    the images that have lanes, and not there without one;
     "loss": the task loss; "distance": the loss that `distillation` would have, used or not;
     "lanes/BLOCK": how much of a block's attention lies on lanes, over how much would by chance. All
     are means over the images, as the network's input shows them.
@@ -241,7 +246,9 @@ def soft_figures(
             inputs, *truth = changes(default_collate([sample]))
             segmentation, existence = network(inputs)
             terms = config.objective(segmentation, existence, *truth)
-            values = {"iou": 1 - terms["iou"], "loss": terms["task"], "distance": sad.loss()}
+            values = {"loss": terms["task"], "distance": sad.loss()}
+            if truth[0].any():
+                values["iou"] = 1 - terms["iou"]
             for name, features in watched.features().items():
                 attention = spatial_softmax(
                     collapse(features, distillation.mapping, distillation.power),

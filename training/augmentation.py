@@ -336,7 +336,12 @@ class Changes:
         self.device = device
         self._kept = kept
         width, height = layout.input_size
-        self._thickness = lane_width * width / (layout.crop[2] - layout.crop[0])
+        left, top, right, bottom = layout.crop
+        self._thickness = lane_width * width / (right - left)
+        # From where the crop has its middle and lower border to where the whole image has them.
+        away = np.array([layout.image_size[0] - left - right, 2 * (layout.image_size[1] - bottom)])
+        away = away / 2 * np.divide(layout.input_size, (right - left, bottom - top))
+        self._away = _floats(away).to(device)
         self._normalise = Normalise(layout).to(device)
         self._u = torch.arange(width, dtype=torch.float32, device=device)
         self._v = torch.arange(height, dtype=torch.float32, device=device)[:, None]
@@ -398,7 +403,7 @@ class Changes:
         u, v = batch.lanes[:, :most].unbind(dim=-1)
         lanes = torch.stack(_affine(batch.view, u + _row_shift(v, batch.shift), v), dim=-1)
         slots, size = len(self.layout.slots), self.layout.input_size
-        by_position = slots_of(lanes, given != ABSENT, slots, size)
+        by_position = slots_of(lanes - self._away, given != ABSENT, slots, size)
         lane_slots = torch.where(given == _BY_POSITION, by_position, given)
         return draw_labels(lanes, lane_slots, slots, size, self._thickness)
 

@@ -110,7 +110,7 @@ class Optimizer:
     kind: "adamw" or "sgd" (with Nesterov momentum). learning_rate: at its highest.
     weight_decay: of all weights. momentum: of sgd.
     warm_up: share of the steps in which it rises to there. decay: from there to 0, "cosine" or
-    "poly" (with the power 0.9). clip: largest norm of the gradient.
+    "poly" (with the power 0.9). clip: largest norm of the gradient, .inf for any.
     """
 
     kind: str = "adamw"
@@ -128,6 +128,8 @@ class Optimizer:
             raise ValueError(f'the decay is "cosine" or "poly", not {self.decay!r}')
         if not 0 <= self.warm_up < 1:
             raise ValueError(f"warm_up is a share of the steps, below 1, not {self.warm_up:g}")
+        if not self.clip > 0:
+            raise ValueError(f"clip must be above 0, .inf for any gradient, not {self.clip:g}")
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,10 @@ class Config:
         for name in ("steps", "batch", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average is a decay, at least 0 and below 1, not {self.average:g}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}")
 
     def resolved_distillation(self) -> Distillation:
         """The distillation with its paths, where it leaves them to the network."""

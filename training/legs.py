@@ -27,26 +27,28 @@ _FILES = (
 def export_leg(run: Path, folder: Path) -> int:
     """Leave in a folder what the next leg of a run needs; returns the number of files.
 
-    Files of at most `PART` bytes, NAME.00, NAME.01 ..., and leg.json with their hashes, which is
-    written last. An earlier leg there is replaced.
+    Files of at most `PART` bytes, NAME.00.HASH, NAME.01.HASH ..., and leg.json with their whole
+    hashes, which is written last. An earlier leg there stays until then, so that an export that is
+    interrupted loses nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / MANIFEST).exists():
-        old = _manifest(folder)
-        (folder / MANIFEST).unlink()
-        for part in (part for parts in old.values() for part in parts):
-            (folder / part).unlink(missing_ok=True)
     files: dict[str, dict[str, str]] = {}
     for name in _FILES:
         if (run / name).exists():
             content = (run / name).read_bytes()
             files[name] = {}
             for number, start in enumerate(range(0, max(len(content), 1), PART)):
-                part, piece = f"{name}.{number:02d}", content[start : start + PART]
+                piece = content[start : start + PART]
+                digest = hashlib.sha256(piece).hexdigest()
+                part = f"{name}.{number:02d}.{digest[:8]}"
                 with replacing(folder / part) as partial:
                     partial.write_bytes(piece)
-                files[name][part] = hashlib.sha256(piece).hexdigest()
+                files[name][part] = digest
     write_json(folder / MANIFEST, files)
+    for name in _FILES:
+        for there in folder.glob(f"{name}.[0-9][0-9]*"):
+            if there.name not in files.get(name, ()):
+                there.unlink()
     return 1 + sum(len(parts) for parts in files.values())
 
 

@@ -25,6 +25,7 @@ from lane_sad_ros.network.base import LaneNetwork
 
 from .augmentation import NONE, Changes, Prepared, prepare
 from .datasets import LabelledDataset
+from .datasets.labelled import check_slots
 
 _BATCH = 8
 _BINS = 10
@@ -84,8 +85,11 @@ class _Unchanged(Dataset[Prepared]):
 def answers(network: LaneNetwork, layout: LaneLayout, sets: Sequence[LabelledDataset]) -> Answers:
     """What a network says of each slot of all images, where the labels tell.
 
-    network: with an existence head, on its device; it is put into evaluation mode.
+    network: with an existence head, on its device; it is put into evaluation mode. Raises
+    ValueError where it has none, or a set's slots are not the layout's.
     """
+    for dataset in sets:
+        check_slots(dataset, layout)
     changes = Changes(layout, 1.0, next(network.parameters()).device)
     batches: DataLoader[Prepared] = DataLoader(
         ConcatDataset([_Unchanged(s, layout) for s in sets]), _BATCH

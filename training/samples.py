@@ -26,6 +26,7 @@ from .augmentation import (
 )
 from .config import Config
 from .datasets import LabelledDataset, Reading
+from .datasets.labelled import check_slots
 
 # Images that may turn out to be broken one after another before that is an error.
 _TRIES = 20
@@ -58,12 +59,7 @@ class Samples(Dataset["Prepared | Exception"]):
         reading = Reading.for_layout(source, config.cache if isinstance(config.cache, int) else 0)
         sets = [source.open(reading) for source in config.data]
         for dataset in sets:
-            if dataset.slots not in (None, len(layout.slots)):
-                raise ValueError(
-                    f"{dataset.description}: its labels number {dataset.slots} slots, the layout "
-                    f"{layout.name} has {len(layout.slots)}; take a layout of as many, or the "
-                    "lines as kind lanes, which get their slots by position"
-                )
+            check_slots(dataset, layout)
         return cls(config, layout, sets)
 
     def keep(self, device: torch.device) -> Kept:

@@ -321,6 +321,34 @@ def test_soft_figures_are_of_the_network_as_it_is(config: Config, finished: Path
     assert found["lanes/encoder4"] == pytest.approx(share.mean().item(), rel=1e-3)
 
 
+def test_images_without_lanes_have_no_soft_iou(config: Config, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((90, 160, 3), 60, np.uint8))
+    network, source = build_network("enet_sad", 6, (64, 32)), config.validation[0]
+    distillation = config.resolved_distillation()
+    empty = soft_figures(network, config, Source(tmp_path, "negatives"), distillation)
+    assert "iou" not in empty
+    alone = soft_figures(network, config, source, distillation)["iou"]
+    record = {"raw_file": str(tmp_path / "a.png"), "lanes": [], "h_samples": [40]}
+    more = tmp_path / "more.json"
+    more.write_text(source.path.read_text() + json.dumps(record))
+    with_empty = Source(more, root=source.path.parent)
+    assert soft_figures(network, config, with_empty, distillation)["iou"] == pytest.approx(alone)
+
+
+def test_slots_of_another_layout_are_refused_before_anything_is_trained(
+    config: Config, tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "laneseg_label_w16/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((60, 160), np.uint8))
+    for name in ("list.txt", "a.lines.txt"):
+        (tmp_path / name).write_text("/a.jpg\n" if name == "list.txt" else "")
+    masked = dataclasses.replace(config, validation=(Source(tmp_path / "list.txt", "culane"),))
+    with pytest.raises(ValueError, match="number 4 slots, the layout tusimple has 6"):
+        run_ablation(masked, tmp_path / "ablation", seeds=1, only=["late"])
+    assert not (tmp_path / "ablation").exists()
+
+
 def test_the_full_experiment_is_of_full_size() -> None:
     config = read_config(CONFIG.with_name("ablation_full.yaml"))
     assert (config.arch, config.input_size, config.initial) == ("enet_sad", (512, 224), None)

@@ -384,6 +384,18 @@ def test_mirrored_image_swaps_slots_and_existence() -> None:
         assert (swapped[kind][:, ::-1] != expected[kind]).mean() < 1e-3
 
 
+def test_slots_are_counted_from_the_whole_images_middle_whatever_the_crop() -> None:
+    """So that a mirrored image has them swapped where the crop is nearer to one side."""
+    part = dataclasses.replace(LAYOUT, crop=(100, 40, 320, 140))
+    image = np.zeros((180, 320, 3), np.uint8)
+    # Right of the image's middle, 159.5, at its lower border, and left of the crop's.
+    sample = LabelledImage(image, (np.array([[185, 179], [172, 60]], np.float32),))
+    for flip, expected in ((0.0, [0, 0, 0, 1, 0, 0]), (1.0, [0, 0, 1, 0, 0, 0])):
+        ranges = dataclasses.replace(NONE, flip=flip)
+        exists = changed(sample, ranges=ranges, layout=part)[2]
+        assert exists[0].tolist() == expected
+
+
 def test_what_nobody_labelled_is_unknown_in_mirrored_images_too() -> None:
     sample = painted()
     two = dataclasses.replace(sample, lanes=sample.lanes[:2])

@@ -19,6 +19,7 @@ from lane_sad_ros.evaluation.bdd100k import evaluate
 from lane_sad_ros.formats.bdd100k import Border, centre_lines
 from lane_sad_ros.image_files import read_image
 from lane_sad_ros.lanes import BDD100K as BDD100K_LAYOUT
+from lane_sad_ros.lanes import CULANE as CULANE_LAYOUT
 from lane_sad_ros.lanes import LaneLayout
 from training.augmentation import NONE, Changes, prepare
 from training.config import Config, Source, read_config
@@ -97,9 +98,16 @@ def test_small_set_is_kept_and_large_one_is_not(tmp_path: Path) -> None:
 
 
 def test_images_are_read_as_wide_as_the_network_needs(plain: LaneLayout) -> None:
-    assert Reading.for_layout(plain) == Reading(max_width=64)
+    even = dataclasses.replace(plain, input_size=(64, 32))
+    assert Reading.for_layout(even) == Reading(max_width=64)
     left_half = dataclasses.replace(plain, crop=(0, 24, 64, 96))
     assert Reading.for_layout(left_half, cache_mb=1) == Reading(max_width=128, cache_mb=1)
+
+
+def test_images_are_read_as_high_as_the_network_needs() -> None:
+    flat = dataclasses.replace(CULANE_LAYOUT, input_size=(800, 288))  # of 350 rows
+    width = Reading.for_layout(flat).max_width
+    assert round(350 * width / 1640) == 288
 
 
 # --- drawn lines
@@ -383,6 +391,20 @@ def test_bdd100ks_centre_lines_are_drawn_as_wide_as_the_configuration_says(tmp_p
             columns = np.flatnonzero(classes[row, : round(u) + 60])
             assert columns.mean() == pytest.approx(u, abs=1)
             assert len(columns) == pytest.approx(width / np.sin(np.arctan2(300, 250)), abs=1.5)
+
+
+@pytest.mark.parametrize("size", [(640, 360), (640, 640), (1920, 1080)])
+def test_labels_lie_on_images_of_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    """BDD100K's labels are of 1280×720; images may have been scaled to save space."""
+    write_image(tmp_path / "a.jpg", size)
+    path = write(tmp_path / "labels.json", json.dumps(forms("a")["list"]))
+    found = BDD100K(path, reading=Reading(max_width=320))
+    height = round(320 * size[1] / size[0])
+    ends = (np.array([[315, 701], [565, 401]]) + 0.5) * np.divide((320, height), (1280, 720)) - 0.5
+    np.testing.assert_allclose(found[0].lanes[0][[0, -1]], ends, atol=1e-3)
+    drawn = truth(found.items[0], size)
+    u, v = ((440.5, 551.5) * np.divide(size, (1280, 720)) - 0.5).round().astype(int)
+    assert drawn[v - 2 : v + 3, u - 2 : u + 3].any()
 
 
 def test_lines_of_one_image_in_a_folder_of_files(tmp_path: Path) -> None:

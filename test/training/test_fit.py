@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +26,7 @@ import training.clock
 import training.fit
 import training.legs
 from lane_sad_ros.arguments import duration
+from lane_sad_ros.files import replacing
 from lane_sad_ros.network.weights import load, load_network, read_metadata, save_network
 from training.cli import main
 from training.clock import Clock, process_seconds
@@ -440,11 +444,43 @@ def test_leg_travels_in_small_files(
     fit(config, tmp_path / "behind", until=1)
     import_newer(leg, tmp_path / "behind")
     assert same(tmp_path / "behind", other)
-    part = leg / "last.pt.01"
+    (part,) = leg.glob("last.pt.01.*")
     part.write_bytes(part.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"last.pt.01: damaged; copy the leg again"):
+    with pytest.raises(ValueError, match=r"last.pt.01.\w+: damaged; copy the leg again"):
         import_leg(leg, tmp_path / "fourth")
     assert not (tmp_path / "fourth").exists()
+
+
+def test_an_interrupted_export_leaves_the_leg_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, leg = tmp_path / "run", tmp_path / "leg"
+    run.mkdir()
+
+    def write_run(step: int) -> None:
+        for name in ("weights.safetensors", "last.pt"):
+            (run / name).write_text(f"{name} of step {step}")
+
+    @contextmanager
+    def full_disk(path: Path) -> Iterator[Path]:
+        if path.name.startswith("last.pt"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        with replacing(path) as partial:
+            yield partial
+
+    write_run(1)
+    export_leg(run, leg)
+    write_run(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.legs, "replacing", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            export_leg(run, leg)
+    import_leg(leg, tmp_path / "first")
+    assert (tmp_path / "first" / "last.pt").read_text() == "last.pt of step 1"
+    count = export_leg(run, leg)
+    import_leg(leg, tmp_path / "second")
+    assert (tmp_path / "second" / "last.pt").read_text() == "last.pt of step 2"
+    assert len(list(leg.iterdir())) == count == 3
 
 
 def test_a_run_that_is_further_than_the_leg_is_kept(config: Config, tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
 """Existence probabilities: how right they are, and how they are corrected."""
 
+import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from lane_sad_ros.lanes import LaneLayout
+from lane_sad_ros.lanes import LAYOUTS, LaneLayout
 from lane_sad_ros.network.enet import ENetSAD
 from lane_sad_ros.network.weights import default_weights_path, load
 from training import reliability
 from training.cli import main
 from training.config import Source
 from training.datasets import Reading
-from training.reliability import Answers, apply, bins, calibration_error, fitted
+from training.reliability import Answers, answers, apply, bins, calibration_error, fitted
 
 
 def sure(scale: float, shift: float, count: int = 20_000) -> Answers:
@@ -59,6 +61,22 @@ def test_the_network_says_the_corrected_probabilities() -> None:
         same, after = network(images)
     torch.testing.assert_close(after, 0.5 * before - 0.25)
     torch.testing.assert_close(same, maps)
+
+
+def test_slots_of_another_layout_are_refused(tmp_path: Path) -> None:
+    """Masks of CULane number four slots: their first is not the first of six."""
+    for name in ("a.jpg", "laneseg_label_w16/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((60, 160), np.uint8))
+    (tmp_path / "list.txt").write_text("/a.jpg\n")
+    masked = Source(tmp_path / "list.txt", "culane").open()
+    network = ENetSAD(6, (64, 48))
+    six, four = (
+        dataclasses.replace(LAYOUTS[name], input_size=(64, 48)) for name in ("tusimple", "culane")
+    )
+    with pytest.raises(ValueError, match="number 4 slots, the layout tusimple has 6; take a layou"):
+        answers(network, six, [masked])
+    assert len(answers(ENetSAD(4, (64, 48)), four, [masked]).logits) == 4
 
 
 def test_halves_are_of_different_images() -> None:

@@ -104,7 +104,7 @@ class BDD100K:
             mask = _read_mask(label)
             check_size(label, mask, image, factors)
             return LabelledImage(image, (), (), resize_mask(mask, image))
-        lanes = tuple(scaled(lane, factors) for lane in centre_lines(_lines(label)))
+        lanes = _lines_on(label, (image.shape[1], image.shape[0]))
         return LabelledImage(image, lanes, (0,) * len(lanes))
 
 
@@ -115,7 +115,7 @@ def truth(item: Item, size: tuple[int, int]) -> NDArray[np.uint8]:
     """
     if isinstance(item.label, Path) and item.label.suffix == ".png":
         return _read_mask(item.label)
-    return _drawn(centre_lines(_lines(item.label)), size, TEST_WIDTH)
+    return _drawn(_lines_on(item.label, size), size, TEST_WIDTH)
 
 
 def write_truth(dataset: BDD100K, folder: Path) -> None:
@@ -142,6 +142,12 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
             "lane masks it is 255: use the JSON files beside them)"
         )
     return mask
+
+
+def _lines_on(label: Path | tuple[Border, ...], size: tuple[int, int]) -> tuple[Polyline, ...]:
+    """The centre lines in an image of (width, height); labels are always of `IMAGE_SIZE`."""
+    factors = np.divide(size, IMAGE_SIZE)
+    return tuple(scaled(lane, factors) for lane in centre_lines(_lines(label)))
 
 
 def _lines(label: Path | tuple[Border, ...]) -> tuple[Border, ...]:

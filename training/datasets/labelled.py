@@ -79,9 +79,10 @@ class Reading:
 
     @classmethod
     def for_layout(cls, layout: LaneLayout, cache_mb: float = CACHE_MB) -> Reading:
-        """Images just wide enough for a network's input."""
-        left, _, right, _ = layout.crop
-        return cls(round(layout.input_size[0] * layout.image_size[0] / (right - left)), cache_mb)
+        """Images, of the layout's shape, just wide and high enough for a network's input."""
+        left, top, right, bottom = layout.crop
+        zoom = max(np.divide(layout.input_size, (right - left, bottom - top)))
+        return cls(round(layout.image_size[0] * zoom), cache_mb)
 
     def __post_init__(self) -> None:
         if self.max_width < 1 or self.cache_mb < 0:
@@ -160,6 +161,16 @@ def resize_mask(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np
     """A mask at the size of an image, by the nearest pixel (centres being whole numbers)."""
     size = (image.shape[1], image.shape[0])
     return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def check_slots(dataset: LabelledDataset, layout: LaneLayout) -> None:
+    """Raises ValueError for a set that numbers its lanes itself, by other slots than a layout's."""
+    if dataset.slots not in (None, len(layout.slots)):
+        raise ValueError(
+            f"{dataset.description}: its labels number {dataset.slots} slots, the layout "
+            f"{layout.name} has {len(layout.slots)}; take a layout of as many, or the lines as "
+            "kind lanes, which get their slots by position"
+        )
 
 
 def absent(folder: Path, names: Iterable[str]) -> set[str]:
