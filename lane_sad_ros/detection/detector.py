@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,7 +131,7 @@ class LaneDetector:
         self._forward = make_engine(engine, job)
         self._preprocess = make_preprocessor(job.layout, job.device)
         self._peaks = make_row_peaks(job.layout, job.device)
-        whole = partial(_from_images, self._preprocess.resize, self._forward, self._peaks)
+        whole = partial(_from_pixels, self._forward, self._peaks)
         self._captured = Captured(whole) if ENGINES[engine].captures else None
 
     @classmethod
@@ -217,14 +217,12 @@ class LaneDetector:
         # Frames of one kind are resized together.
         order = sorted(range(len(frames)), key=lambda index: alike(frames[index]))
         arranged = [frames[index] for index in order]
+        pixels = self._preprocess(arranged)
+        clock.mark("preprocess")
         if self._captured:
-            images, colours = self._preprocess.upload(arranged)
-            clock.mark("preprocess")
-            reduced, logits = self._captured(*images, orders=colours)
+            reduced, logits = self._captured(pixels)
             clock.mark("network")
         else:
-            pixels = self._preprocess(arranged)
-            clock.mark("preprocess")
             logits, existence = self._forward(pixels)
             clock.mark("network")
             reduced = _numbers(self._peaks, decoding.existence_threshold, logits, existence)
@@ -285,18 +283,13 @@ def _numbers(peaks: RowPeaks, least: float, logits: Tensor, existence: Tensor | 
     return torch.cat(parts if existence is None else [*parts, existence], dim=1)
 
 
-def _from_images(
-    resize: Callable[..., Tensor],
-    forward: Forward,
-    peaks: RowPeaks,
-    *images: Tensor,
-    orders: Sequence[str],
-) -> tuple[Tensor, Tensor]:
-    """All that is done on a GPU: `_numbers`, and the logits.
+def _from_pixels(forward: Forward, peaks: RowPeaks, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """What is captured: `_numbers`, and the logits. Not the resizing, or each mix of cameras' sizes
+    would need a graph of its own, which `warm_up` can't know.
 
     A function, as a method would keep the detector and its memory in a cycle.
     """
-    logits, existence = forward(resize(*images, orders=orders))
+    logits, existence = forward(pixels)
     return _numbers(peaks, 0.0, logits, existence), logits
 
 

@@ -79,8 +79,10 @@ class Preprocessor:
         size = self.layout.input_size[::-1]
         parts = []
         for part, order in zip(images, orders, strict=True):
-            # The 8-bit kernel exists for the CPU only; it rounds too.
-            planes = part.permute(0, 3, 1, 2).float()
+            # The 8-bit kernel exists for the CPU only; it rounds too. CUDA's would copy what is in
+            # channels-last memory before and after.
+            planes = part.permute(0, 3, 1, 2)
+            planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
             planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
             planes = planes.round_().clamp_(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
             parts.append(planes.flip(1) if order == "bgr" else planes)

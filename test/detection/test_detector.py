@@ -2,9 +2,11 @@
 
 import dataclasses
 import gc
+import itertools
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -20,9 +22,8 @@ from lane_sad_ros.detection import (
     LaneDetector,
     segmentation_to_image,
 )
-from lane_sad_ros.detection.engines import ENGINES, EngineError, Forward, Job
+from lane_sad_ros.detection.engines import ENGINES, EngineError, Forward, Job, cuda
 from lane_sad_ros.detection.engines.auto import Trial, choose
-from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.peaks import RowPeaks
 from lane_sad_ros.detection.preprocess import HostPreprocessor, Normalise, Preprocessor
 from lane_sad_ros.lanes import LaneLayout
@@ -65,6 +66,29 @@ def road(size: tuple[int, int], lanes: dict[int, tuple[float, float]]) -> NDArra
         ends = ((round(bottom * size[0]), size[1] - 1), (round(top * size[0]), 0))
         cv2.line(image, *ends, bgr(slot), size[0] // 16)
     return image
+
+
+def capturing(
+    layout: LaneLayout, monkeypatch: pytest.MonkeyPatch
+) -> tuple[LaneDetector, list[int]]:
+    """A detector that captures, and the batch of each of its graphs; a graph here runs anew."""
+    batches = []
+
+    def capture(function: Callable[..., Any], inputs: tuple[Tensor, ...]) -> tuple[Any, Any, Any]:
+        held = tuple(part.clone() for part in inputs)
+        outputs = function(*held)
+
+        def replay() -> None:
+            for target, part in zip(outputs, function(*held), strict=True):
+                target.copy_(part)
+
+        batches.append(len(inputs[0]))
+        return SimpleNamespace(replay=replay), held, outputs
+
+    monkeypatch.setattr(cuda, "_capture", capture)
+    engine = dataclasses.replace(ENGINES["eager"], captures=True)
+    monkeypatch.setitem(ENGINES, "eager", engine)
+    return LaneDetector(PaintNetwork(layout), layout, device="cpu"), batches
 
 
 @pytest.fixture
@@ -150,17 +174,8 @@ def test_the_host_resizes_as_other_devices_do(tiny_layout: LaneLayout) -> None:
 def test_what_is_captured_finds_what_is_found_without(
     tiny_layout: LaneLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shapes: list[tuple[int, ...]] = []
-
-    class Uncaptured(Captured):
-        def __call__(self, *inputs: Tensor, **constants: Any) -> Any:
-            shapes.extend(part.shape for part in inputs)
-            return self._function(*inputs, **constants)
-
-    monkeypatch.setattr("lane_sad_ros.detection.detector.Captured", Uncaptured)
     plain = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, device="cpu")
-    monkeypatch.setitem(ENGINES, "eager", dataclasses.replace(ENGINES["eager"], captures=True))
-    captured = LaneDetector(PaintNetwork(tiny_layout), tiny_layout, device="cpu")
+    captured, _ = capturing(tiny_layout, monkeypatch)
     large, small = (640, 480), (320, 240)
     first, second = road(large, {0: (0.2, 0.3)}), road(large, {2: (0.6, 0.6)})
     grey = road(small, {3: (0.9, 0.5)}).max(axis=2)  # white: no slot's paint
@@ -171,6 +186,7 @@ def test_what_is_captured_finds_what_is_found_without(
         Frame(grey),
         Frame(second),
     ]
+    captured.detect(frames[::-1])
     found = captured.detect(frames, segmentation=True)
     assert [[lane.slot for lane in one.lanes.present] for one in found] == [[0], [2], [1], [], [2]]
     for one, other in zip(plain.detect(frames, segmentation=True), found, strict=True):
@@ -178,7 +194,21 @@ def test_what_is_captured_finds_what_is_found_without(
         np.testing.assert_array_equal(one.segmentation, other.segmentation)
         for lane, same in zip(one.lanes, other.lanes, strict=True):
             np.testing.assert_allclose(lane.points, same.points, atol=1e-3)
-    assert sorted(shape[0] for shape in shapes) == [1, 1, 1, 2]  # two of one size and order
+
+
+def test_cameras_of_any_sizes_need_no_graph_that_warming_up_did_not_make(
+    tiny_layout: LaneLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector, batches = capturing(tiny_layout, monkeypatch)
+    detector.warm_up(1)
+    detector.warm_up(2)
+    assert batches == [1, 2]
+    first, second = (road(size, {}) for size in ((1920, 1080), (640, 480)))
+    cameras = [Frame(first), Frame(second, "rgb"), Frame(second.max(axis=2))]
+    for pair in itertools.product(cameras, repeat=2):
+        detector.detect(pair[:1])
+        detector.detect(pair)
+    assert batches == [1, 2]
 
 
 def test_the_network_sees_the_crop_to_the_row(tiny_layout: LaneLayout) -> None:

@@ -58,8 +58,8 @@ class Engine:
     extra: of the package, which installs them. bound: how far its lanes may be from those of
     `eager`, pixels at the 99th percentile, to be offered by `auto`; 0 leaves it to be asked for.
     slower_than: an engine beside which `auto` does not try this one.
-    onnx: runs ONNX files too. captures: all from the uploaded images to the rows' peaks is one CUDA
-    graph, see `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
+    onnx: runs ONNX files too. captures: all from pixels to the rows' peaks is one CUDA graph, see
+    `cuda.Captured`. works: whether this machine can; lacks: what it needs if not.
     """
 
     make: Callable[[Job], Forward]

@@ -22,22 +22,19 @@ _SHAPES = 16  # graphs kept by one `Captured`; inputs of still other shapes run 
 class Captured:
     """A function of CUDA tensors, captured in one CUDA graph for each shape of its inputs.
 
-    Its outputs are overwritten by the next call with inputs of the same shape. Other arguments,
-    by keyword, are constants of a graph.
+    Its outputs are overwritten by the next call with inputs of the same shape.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._graphs: dict[Any, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Any]] = {}
 
-    def __call__(self, *inputs: Tensor, **constants: Any) -> Any:
-        shapes = tuple((part.shape, part.stride(), part.dtype) for part in inputs)
-        key = shapes, tuple(constants.items())
+    def __call__(self, *inputs: Tensor) -> Any:
+        key = tuple((part.shape, part.dtype) for part in inputs)
         if key not in self._graphs:
-            function = partial(self._function, **constants)
             if len(self._graphs) == _SHAPES:
-                return function(*inputs)
-            self._graphs[key] = _capture(function, inputs)
+                return self._function(*inputs)
+            self._graphs[key] = _capture(self._function, inputs)
         graph, held, outputs = self._graphs[key]
         for target, part in zip(held, inputs, strict=True):
             target.copy_(part)
