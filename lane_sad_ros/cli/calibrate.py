@@ -187,8 +187,7 @@ def _camera(
 ) -> CameraModel:
     if info is None:
         return CameraModel.from_field_of_view(*size, math.radians(options.hfov))
-    file = options.camera_info and Path(options.camera_info).is_file()
-    return CameraModel.from_info(info, size, rectified=not file and is_rectified(source.topic))
+    return CameraModel.from_info(info, size, rectified=is_rectified(source.topic))
 
 
 def _write_parameters(options: argparse.Namespace, found: Calibration) -> None:

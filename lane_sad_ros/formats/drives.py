@@ -126,7 +126,7 @@ def encoded(data: bytes, name: str, *, upright: bool = True) -> EncodedImage:
     upright: see `decode_image`; what is not to be turned may lie on its side. Raises SourceError.
     """
     header = image_header(data)
-    kept = header is not None and header.kind in ("JPEG", "PNG")
+    kept = header is not None and header.whole and header.kind in ("JPEG", "PNG")
     if header and kept and (header.orientation == 1 or not upright):
         return EncodedImage(data, header.kind.lower(), header.stored)
     try:

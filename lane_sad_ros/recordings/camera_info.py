@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lane_sad_ros.files import read_yaml
 from lane_sad_ros.names import IMAGE_TYPES, INFO_TYPE, camera_info_topic
 from lane_sad_ros.recordings import bags
-from lane_sad_ros.recordings.message_types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 
 
@@ -75,8 +75,12 @@ def recorded_camera_info(
             f"{path}: no camera_info on {name}; "
             + (f"the bag has {', '.join(known)}" if known else "the bag has none at all")
         )
-    message = next(bags.recorded(path, [name]))
-    return name, typestore().deserialize_cdr(message.data, INFO_TYPE)
+    messages = bags.Topic(path, name, [INFO_TYPE])
+    first = next(messages.raw())
+    try:
+        return name, messages.parse(first)
+    except BagError as error:
+        raise BagError(f"{path}: {error}") from error
 
 
 def _matrix(values: dict[str, Any], name: str) -> NDArray[np.float64]:

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from lane_sad_ros.names import CAMERA_FRAME, INFO_TOPIC, TF_TOPIC, is_rectified
 from lane_sad_ros.recordings import bags
 from lane_sad_ros.recordings.camera_info import read_camera_info, recorded_camera_info
-from lane_sad_ros.recordings.message_types import MESSAGES, BagError, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError
 from lane_sad_ros.recordings.sources import FrameSource, SourceFrame
 from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
 from lane_sad_ros.road.parameters import RoadParameters
+
+_TF_TYPE = "tf2_msgs/msg/TFMessage"
 
 
 class Projection:
@@ -44,24 +46,26 @@ class Projection:
         """
         self.parameters = RoadParameters.from_file(params_file) if params_file else RoadParameters()
         self.info, self.info_topic = None, INFO_TOPIC
-        self._rectified = is_rectified(source.topic) and camera_info is None
+        self._rectified = is_rectified(source.topic)
         self.transforms: list[Any] = []
         self.note = ""
         self._asked = bool(camera_info) or self.parameters.mounting is not None
         self._tree = _Tree()
         self._made: dict[tuple[tuple[int, int], str], GroundProjector | None] = {}
         if source.topic:
-            with suppress(CalibrationError):  # none is there, or none of this camera
+            try:
                 self.info_topic, self.info = recorded_camera_info(source.path, source.topic)
+            except CalibrationError:
+                pass  # none is there, or none of this camera
+            except BagError as error:  # what is there is damaged; the images need not be
+                if self._asked and not camera_info:
+                    raise
+                self.note = str(error)
             if self.parameters.mounting is None:
-                with suppress(BagError):  # of a bag that was cut short; its images will tell
-                    for message in bags.recorded(source.path, [TF_TOPIC]):
-                        self.transforms.append(
-                            typestore().deserialize_cdr(message.data, "tf2_msgs/msg/TFMessage")
-                        )
-                        self._tree.add(self.transforms[-1])
+                with suppress(BagError):  # there are none, or the bag was cut short: images tell
+                    self._read_transforms(bags.Topic(source.path, TF_TOPIC, [_TF_TYPE]))
         if camera_info:
-            self.info = read_camera_info(camera_info)
+            self.info, self.note = read_camera_info(camera_info), ""
         if self._asked and self.info is None:
             raise CalibrationError(
                 f"{source.path}: does not say what its camera sees, so that camera_height alone "
@@ -100,6 +104,12 @@ class Projection:
         child = frame.frame_id or CAMERA_FRAME
         return [MESSAGES.transform(mounting, self.parameters.base_frame, child, frame.stamp_ns)]
 
+    def _read_transforms(self, topic: bags.Topic) -> None:
+        for recorded in topic.raw():
+            with suppress(BagError):  # a message that is damaged
+                self.transforms.append(topic.parse(recorded))
+                self._tree.add(self.transforms[-1])
+
     def _make(self, size: tuple[int, int], frame_id: str) -> GroundProjector | None:
         if self.info is None:
             return None
@@ -128,20 +138,34 @@ class _Tree:
 
     def __init__(self) -> None:
         self._parents: dict[str, tuple[str, Mounting]] = {}
+        self._broken: dict[str, CalibrationError] = {}
 
     def add(self, message: Any) -> None:
-        """The transforms of a TFMessage; later ones of a frame replace earlier ones."""
+        """The transforms of a TFMessage; later ones of a frame replace earlier ones.
+
+        As in tf2, one that is none is left out.
+        """
         for stamped in message.transforms:
             t, q = stamped.transform.translation, stamped.transform.rotation
-            pose = Mounting.from_transform((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
-            parent = stamped.header.frame_id.lstrip("/")
-            self._parents[stamped.child_frame_id.lstrip("/")] = parent, pose
+            child, parent = stamped.child_frame_id.lstrip("/"), stamped.header.frame_id.lstrip("/")
+            try:
+                pose = Mounting.from_transform((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+            except CalibrationError as error:
+                self._broken[child] = CalibrationError(f"{TF_TOPIC}, {child} in {parent}: {error}")
+            else:
+                self._parents[child] = parent, pose
 
     def pose(self, frame: str, base: str) -> Mounting | None:
-        """The pose of `frame` in `base`; None where they are not connected."""
+        """The pose of `frame` in `base`; None where they are not connected.
+
+        Raises CalibrationError where that is for a transform that was left out.
+        """
         there, here = self._up(frame.lstrip("/")), self._up(base)
         common = next((name for name in there if name in here), None)
         if common is None:
+            for name in (*there, *here):
+                if name in self._broken:
+                    raise self._broken[name]
             return None
         (rotation, position), (turn, shift) = there[common], here[common]
         return Mounting(turn.T @ rotation, turn.T @ (position - shift))

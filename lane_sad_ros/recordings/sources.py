@@ -225,7 +225,7 @@ class _Video(FrameSource):
     @staticmethod
     def _times(path: Path) -> Iterator[int]:
         """Of its frames in the order of decoding, nanoseconds; nothing is decoded."""
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        capture = cv2.VideoCapture(_file_name(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         try:
             while capture.grab():
                 yield round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
@@ -238,7 +238,7 @@ class _Video(FrameSource):
         capture = cv2.VideoCapture()
         try:
             # What FFmpeg opens by its contents may name other files; a container does not.
-            if counts_frames(path) is None or not capture.open(str(path), cv2.CAP_FFMPEG):
+            if counts_frames(path) is None or not capture.open(_file_name(path), cv2.CAP_FFMPEG):
                 raise SourceError(
                     f"{path}: not a whole video, nor anything else that can be read here; {_NEEDED}"
                 )
@@ -263,6 +263,11 @@ class _Video(FrameSource):
             self._bad(f"{self.path}: ends after {index} of {self.count} frames; it is cut short")
         elif not self._counted and is_cut_matroska(self.path):
             self._bad(f"{self.path}: ends after {index} frames; it is cut short")
+
+
+def _file_name(path: Path) -> str:
+    """FFmpeg would take what stands before a colon, as in 12:30.mp4, for a protocol."""
+    return str(path.absolute())
 
 
 class _Bag(FrameSource):

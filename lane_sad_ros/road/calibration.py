@@ -270,7 +270,9 @@ def _refined(lines: _Lines, pitch: float, yaw: float, height: float) -> _Fit:
     free = [0, 1, 2] if lines.roll_seen else [0, 2]
     weight: Array = np.ones(len(lines.rays))
     for _ in range(_ROUNDS):
-        residual, lane, weight = _on_road(lines, angles, yaw, weight)
+        weight = _on_road(lines, angles, yaw, weight)[2]
+        # Weights move the lanes too: differences of residuals need the same ones on both sides.
+        residual, lane, _ = _on_road(lines, angles, yaw, weight, fixed=True)
         jacobian = np.zeros((len(residual), len(free)))
         for column, index in enumerate(free):
             moved = angles.copy()

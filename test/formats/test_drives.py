@@ -376,6 +376,19 @@ def test_what_cannot_be_used_is_said_and_the_rest_is_written(
     assert [time for time, _ in read(bag)["/truth/lanes"]] == [START + 2 * GAP]
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_an_image_that_is_cut_short_is_not_passed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    for index in range(2):
+        write_image(tmp_path / f"drive/{index}.{ending}")
+    cut = tmp_path / f"drive/1.{ending}"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    assert make(tmp_path / "drive", tmp_path / "out.mcap") == 1
+    assert f"{cut}: not an image that is whole" in capsys.readouterr().err
+    assert len(read(tmp_path / "out.mcap")["/camera/image/compressed"]) == 1
+
+
 def test_labels_that_belong_to_no_frame_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

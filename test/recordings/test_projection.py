@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sqlite3
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.messages.lanes import POINT
 from lane_sad_ros.parameter_fields import ParameterError
 from lane_sad_ros.recordings import bags, writing
-from lane_sad_ros.recordings.message_types import MESSAGES, typestore
+from lane_sad_ros.recordings.message_types import MESSAGES, BagError, typestore
 from lane_sad_ros.recordings.projection import Projection
 from lane_sad_ros.recordings.sources import open_frames
 from lane_sad_ros.road.camera import CalibrationError
@@ -116,6 +118,32 @@ def test_names_of_frames_may_begin_with_a_slash_as_in_ros_1(tmp_path):
     assert_lines_lie_in_place(project(path)[2])
 
 
+@pytest.mark.parametrize(("child", "known"), [("gps", True), ("base_link", True), ("front", False)])
+def test_a_transform_without_a_rotation_is_left_out(tmp_path, child, known):
+    """As tf2 does; it is said only where the camera needs it."""
+    path = tmp_path / "drive.mcap"
+    with writing.writing_bag(path) as bag:
+        header = MESSAGES.header(START, "front")
+        bag.write("/cam/camera_info", MESSAGES.camera_info(CAMERA, header), START)
+        if known:
+            pose = MESSAGES.transform(MOUNTING, "base_link", "front", START)
+            bag.write("/tf_static", pose, START)
+        broken = MESSAGES.transform(MOUNTING, "odom", child, START)
+        turn = broken.transforms[0].transform.rotation
+        turn.x = turn.y = turn.z = turn.w = 0.0
+        bag.write("/tf_static", broken, START)
+        picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        bag.write("/cam/image_raw/compressed", MESSAGES.jpeg(picture, header), START)
+    projection, _, projector = project(path)
+    if known:
+        assert_lines_lie_in_place(projector)
+        assert projection.note == ""
+    else:
+        assert projector is None
+        assert "/tf_static, front in odom: " in projection.note
+        assert "its rotation is all zero" in projection.note
+
+
 def test_a_camera_need_not_hang_below_the_base_frame(tmp_path):
     """Both hang below the chassis, in which base_link is turned by 90 degrees and moved."""
     turn, shift = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([1.0, 2.0, 0.5])
@@ -173,6 +201,38 @@ def test_a_bag_that_says_too_little_leaves_lanes_in_pixels(tmp_path, options, no
     assert projector is None
     assert note in projection.note
     assert bool(note) == bool(projection.note)
+
+
+def damage(path, topic, only=""):
+    """Leaves 40 bytes of the messages of a topic."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "UPDATE messages SET data = substr(data, 1, 40) "
+            f"WHERE topic_id = (SELECT id FROM topics WHERE name = ?) {only}",
+            [topic],
+        )
+
+
+def test_a_damaged_camera_info_is_told_and_leaves_lanes_in_pixels(tmp_path):
+    path = write_bag(tmp_path / "drive.db3")
+    damage(path, "/cam/camera_info")
+    projection, _, projector = project(path)
+    assert projector is None
+    said = f"{path}: a message on /cam/camera_info is no sensor_msgs/msg/CameraInfo"
+    assert projection.note.startswith(said)
+    parameters = tmp_path / "mine.yaml"
+    parameters.write_text(PARAMETERS)
+    with pytest.raises(BagError, match="/cam/camera_info is no"):
+        project(path, params_file=str(parameters))
+
+
+def test_a_damaged_transform_is_left_out(tmp_path):
+    transforms = (("base_link", "gps", MOUNTING), ("base_link", "front", MOUNTING))
+    path = write_bag(tmp_path / "drive.db3", transforms=transforms)
+    damage(path, "/tf_static", "AND id = 2")
+    projection, _, projector = project(path)
+    assert_lines_lie_in_place(projector)
+    assert len(projection.transforms) == 1
 
 
 @pytest.mark.parametrize(
@@ -374,6 +434,24 @@ def test_rectified_images_are_seen_by_the_left_of_p_without_a_lens(tmp_path, top
 
     assert_lines_lie_in_place(write(topic))
     assert write("/cam/image_direct").camera.coefficients == bent.coefficients
+
+
+def test_rectified_images_are_so_for_a_calibration_file_too(tmp_path):
+    path, file, mount = (tmp_path / name for name in ("drive.mcap", "camera.yaml", "mount.yaml"))
+    with writing.writing_bag(path) as bag:
+        picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        header = MESSAGES.header(START, "front")
+        bag.write("/cam/image_rect/compressed", MESSAGES.jpeg(picture, header), START)
+    matrices = {
+        "camera_matrix": CAMERA.k * [[1.02], [1.02], [1]],
+        "distortion_coefficients": np.array([-0.3, 0.1, 0, 0, 0]),
+        "projection_matrix": np.column_stack([CAMERA.k, np.zeros(3)]),
+    }
+    calibration = {"image_width": SIZE[0], "image_height": SIZE[1]}
+    calibration |= {name: {"data": matrix.ravel().tolist()} for name, matrix in matrices.items()}
+    file.write_text(yaml.safe_dump(calibration))
+    mount.write_text(PARAMETERS)
+    assert_lines_lie_in_place(project(path, camera_info=str(file), params_file=str(mount))[2])
 
 
 @pytest.mark.parametrize("topic", ["/cam/image_raw/compressed", "/cam/image_rect/compressed"])

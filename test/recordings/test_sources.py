@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -84,6 +86,15 @@ def test_a_video_gives_every_frame_with_its_time(tmp_path):
         assert [frame.stamp_ns for frame in frames] == [40_000_000 * index for index in range(10)]
         assert [frame.name for frame in frames][:2] == ["000000", "000001"]
         assert shades(frames) == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["2026-05-01T12:30:00.mp4", "http:drive.mkv"])
+def test_a_colon_in_the_name_of_a_video_is_no_protocol(tmp_path, monkeypatch, name):
+    write_video(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    source = open_frames(name)
+    assert len(list(source)) == 10
+    assert source.path == Path(name)
 
 
 @pytest.mark.parametrize("encoding", ["bgr8", "jpeg"])

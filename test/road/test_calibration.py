@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from straight_road import CAMERA, HEIGHT, PITCH, seen
 
 import training.scenes.drive
 from benchmark.mounting import CAMERAS, LANE_WIDTH, Straight, model_of
 from lane_sad_ros import cli
-from lane_sad_ros.detection import Frame, LaneDetector
+from lane_sad_ros.detection import Detection, Frame, LaneDetector
 from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.birdseye import BirdsEye
 from lane_sad_ros.pictures.calibrated import draw_fit
@@ -78,6 +79,23 @@ def test_the_mounting_is_found_from_exact_lanes(name):
     found = calibrate(exact_drive(camera), model_of(camera), LANE_WIDTH)
     assert found.roll_seen
     assert_found(found, camera)
+
+
+@pytest.mark.parametrize(
+    ("height", "roll", "pitch", "yaw"), [(1.2, 8, 2, 0), (3.5, -2, 20, 5), (1.4, 3, 5, -20)]
+)
+def test_a_mounting_far_from_the_first_guess_is_found(height, roll, pitch, yaw):
+    camera = CameraModel.from_field_of_view(1280, 720, math.radians(90))
+    true = Mounting.from_angles(height, *np.radians([roll, pitch, yaw]))
+    projector = GroundProjector(camera, true)
+    drift = 0.3 * np.sin(np.arange(30))  # of the vehicle in its lane
+    sides = LANE_WIDTH * np.array([2.5, 1.5, 0.5, -0.5, -1.5, -2.5])
+    frames = [seen(sides - at, projector=projector) for at in drift]
+    found = calibrate(frames, camera, LANE_WIDTH)
+    assert found.roll_seen
+    assert found.height == pytest.approx(height, rel=1e-3)
+    angles = np.degrees([found.roll, found.pitch, found.yaw])
+    np.testing.assert_allclose(angles, [roll, pitch, yaw], atol=0.02)
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -295,6 +313,28 @@ def test_intrinsics_come_from_a_bag_or_a_file(video, tmp_path, capsys):
     )
     assert run(video, "--output", out, "--camera-info", file) == 0
     assert parameters(out)["camera_pitch"] == pytest.approx(SMALL.pitch, abs=math.radians(0.3))
+
+
+def test_a_file_is_of_the_raw_camera_whose_rectified_images_are_seen(tmp_path, monkeypatch):
+    bag, file, out = (tmp_path / name for name in ("drive.mcap", "camera.yaml", "out.yaml"))
+    size = CAMERA.width, CAMERA.height
+    with writing.writing_bag(bag) as writer:
+        image = MESSAGES.jpeg(np.zeros((*size[::-1], 3), np.uint8), MESSAGES.header(1, "camera"))
+        for index in range(25):
+            writer.write("/camera/image_rect/compressed", image, index)
+    calibration = {
+        "image_width": size[0],
+        "image_height": size[1],
+        "camera_matrix": {"data": (CAMERA.k * [[1.05], [1.05], [1]]).ravel().tolist()},
+        "distortion_coefficients": {"data": [-0.3, 0.1, 0.0, 0.0, 0.0]},
+        "projection_matrix": {"data": np.insert(CAMERA.k, 3, 0, axis=1).ravel().tolist()},
+    }
+    file.write_text(yaml.safe_dump(calibration))
+    monkeypatch.setattr(LaneDetector, "detect", lambda *_: [Detection(seen(), None, {})])
+    assert run(bag, "--output", out, "--camera-info", file) == 0
+    height = HEIGHT * LANE_WIDTH / 3.6
+    assert parameters(out)["camera_height"] == pytest.approx(height, abs=0.01)
+    assert parameters(out)["camera_pitch"] == pytest.approx(PITCH, abs=1e-3)
 
 
 def test_what_does_not_suffice_leaves_nothing(tmp_path, capsys):
