@@ -1,13 +1,16 @@
 """The command line, `lane_sad` or `python -m lane_sad_ros`. It needs no ROS.
 
 Exit codes: 0 done; 1 a task failed, or a part of the input could not be used; 2 wrong use; 130
-interrupted. What is wrong with an input is one line on the standard error output.
+interrupted; 143 ended by SIGTERM. What is wrong with an input is one line on the standard error
+output.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     if arguments is None:
         silence_libraries()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be text
+        signal.signal(signal.SIGTERM, _terminated)
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -54,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lane_sad: interrupted", file=sys.stderr)
         return 130
+
+
+def _terminated(number: int, _: object) -> None:
+    sys.exit(128 + number)  # by way of every clean-up
 
 
 def _failed(line: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lane_sad_ros.arguments import add_quiet, add_rate, add_topic, positive
-from lane_sad_ros.cli.common import Problems, input_errors
+from lane_sad_ros.cli.common import Problems, files_read, input_errors
 from lane_sad_ros.files import is_among
 from lane_sad_ros.formats.bag import write_bag
 from lane_sad_ros.formats.drives import GAP, open_drive
@@ -107,7 +107,8 @@ def _make(options: argparse.Namespace) -> int:
         with input_errors():
             given.append(dataset_input(options.dataset).listing)
     if dataset.is_file() or (dataset.is_dir() and is_bag(dataset)):
-        given.append(dataset)
+        with input_errors():
+            given += files_read(dataset)
     if output.resolve() == dataset.resolve() or is_among(output, given):
         options.parser.error(f"{output}: this would replace the input")
     with input_errors():

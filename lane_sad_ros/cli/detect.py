@@ -17,6 +17,7 @@ from lane_sad_ros.cli.common import (
     CommandError,
     Problems,
     add_detector_options,
+    files_read,
     input_errors,
     make_detector,
 )
@@ -226,18 +227,30 @@ def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
         error(f"--output {output}: a file is in the way of this folder")
     folder = source.path if source.kind == "folder" else source.path.parent
     given = [options.camera_info, options.params_file, options.weights]
+    if source.kind == "bag":
+        with input_errors():
+            given += files_read(source.path)
     if kind_of(options.input) in ("tusimple", "culane"):
         given.append(dataset_input(options.input).listing)
     written = [output] if ending else [output / name for name in (_LINES, _OVERLAY)]
     if (
-        any(source.reads(path) or is_among(path, given) for path in written)
+        any(is_among(path, given) for path in written)
+        or (source.kind != "bag" and any(map(source.reads, written)))
         or output.resolve() == source.path.resolve()
         or (ending == "" and source.names and output.resolve() == folder.resolve())
     ):
         error(f"--output {output}: this would replace the input")
+    becomes = {"bdd100k": ".png", "culane": ".lines.txt"}.get(kind_of(options.input), "")
+    places: dict[Path, str] = {}
     for name in source.names if ending == "" else ():
         with input_errors():
-            below(output, name)
+            place = below(output, name)
+        other = places.setdefault(place.with_suffix(becomes), name) if becomes else name
+        if other != name:
+            error(
+                f"{options.input}: {other} and {name} would both become "
+                f"{Path(name).with_suffix(becomes)}; leave one of them out"
+            )
 
 
 def _ending(output: Path) -> str:

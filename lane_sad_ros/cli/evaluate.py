@@ -209,7 +209,6 @@ def _sentences(lines: Sequence[str]) -> list[str]:
 
 
 def _culane(options: argparse.Namespace) -> int:
-    check_outputs(options, [options.list, *(options.categories or [])])
     rules = culane.Rules(
         image_size=options.image_size,
         width=options.width,
@@ -228,6 +227,7 @@ def _culane(options: argparse.Namespace) -> int:
             if options.categories
             else {"": options.list}
         )
+        check_outputs(options, lists.values())
         images = sum(1 for path in lists.values() for _ in culane_files.image_names(path))
         with progress_bar(images) as progress:
             results = culane.evaluate_categories(

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lane_sad_ros import files
-from lane_sad_ros.arguments import add_quiet, add_topic, count
+from lane_sad_ros.arguments import add_quiet, add_topic, size_text
 from lane_sad_ros.cli.common import (
     Problems,
     add_detector_options,
     add_outputs,
     check_outputs,
+    files_read,
     input_errors,
     make_detector,
 )
 from lane_sad_ros.evaluation.offline import images_of, replay_bag, replay_recording
 from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import FIRST_ROW, in_words, score
+from lane_sad_ros.formats.tusimple import IMAGE_SIZE
 from lane_sad_ros.names import DETECTOR, TRUTH_TOPIC
 from lane_sad_ros.reports.drive_report import write_report
 from lane_sad_ros.road.model import RoadModel
@@ -71,7 +73,7 @@ def add_parser(benchmarks: Any) -> None:
     )
     parser.add_argument(
         "--first-row",
-        type=count,
+        type=_row,
         default=FIRST_ROW,
         metavar="V",
         help="TuSimple's figures are taken from this row of 1280x720 on (default: %(default)s, as "
@@ -86,10 +88,18 @@ def add_parser(benchmarks: Any) -> None:
     parser.set_defaults(run=_bag)
 
 
+def _row(text: str) -> int:
+    if text.isdecimal() and int(text) < IMAGE_SIZE[1]:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no row of an image of {size_text(IMAGE_SIZE)} pixels"
+    )
+
+
 def _bag(options: argparse.Namespace) -> int:
     problems = Problems()
-    check_outputs(options, [options.bag, options.weights])
     with input_errors():
+        check_outputs(options, [*files_read(options.bag), options.weights])
         replay = _replay(options, problems.add)
         scores = score(replay, options.first_row)
     print(in_words(scores, "in the detector"))

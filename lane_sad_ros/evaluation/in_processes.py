@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -54,6 +56,15 @@ def _parts(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 
 def prepare_process() -> None:
-    """Begins a process that works for this one."""
+    """Begins a process that works for its parent, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends its processes
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed ends nobody, and its processes would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -414,10 +414,10 @@ def _assumptions(
     truths = [frame for frame in replay.frames if frame.truth is not None]
     sizes = sorted({frame.truth.image_size for frame in truths if frame.truth})
     listed = ", ".join(f"{width}x{height}" for width, height in sizes)
+    ends = f"{rows[0]}, {rows[1]} ... {rows[-1]}" if len(rows) > 3 else ", ".join(map(str, rows))
     notes = [
         f"True lanes lie on images of {listed} pixels. For TuSimple's figures truth and prediction "
-        f"are scaled to 1280x720 and taken at the rows {rows[0]}, {rows[1]} ... {rows[-1]} there, "
-        "and no time is too long.",
+        f"are scaled to 1280x720 and taken at the rows {ends} there, and no time is too long.",
         "For CULane's figures they are scaled to 1640x590 and drawn 30 pixels wide there."
         if sizes != [culane_files.IMAGE_SIZE]
         else "For CULane's figures lanes are drawn 30 pixels wide.",

@@ -113,10 +113,19 @@ def backdrop(image: Image | None, size: tuple[int, int]) -> Image:
 
 
 def check_report_path(path: str | os.PathLike[str]) -> Path:
-    """The path. Raises ValueError where it is not one of an HTML page."""
-    if Path(path).suffix.lower() not in (".html", ".htm"):
+    """The path, whose folders need not be there yet: to be asked before anything is measured.
+
+    Raises ValueError where it is not one of an HTML page, or cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: a report is an HTML page, its name ends in .html")
-    return Path(path)
+    if os.path.isdir(target):
+        raise ValueError(f"{path}: is a folder; a report is a file")
+    there = next(folder for folder in target.parents if os.path.exists(folder))
+    if not (os.path.isdir(there) and os.access(there, os.W_OK)):
+        raise ValueError(f"{path}: {there} is no folder that can be written to")
+    return target
 
 
 def write_page(
@@ -131,4 +140,5 @@ def write_page(
     text = _TEMPLATES.get_template(template).render(values)
     write_json(target.with_suffix(".json"), numbers)
     with replacing(target) as partial:
-        partial.write_text(text, encoding="utf-8")
+        # A path may hold bytes that are no text.
+        partial.write_text(text, encoding="utf-8", errors="replace")

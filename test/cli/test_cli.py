@@ -361,7 +361,8 @@ def test_weights_import_needs_a_checkpoint(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_an_interrupt_leaves_no_half_written_file(weights, folder, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_no_half_written_file(weights, folder, tmp_path, number, code):
     for index in range(400):
         (folder / f"more{index}.png").write_bytes((folder / "1.png").read_bytes())
     out = tmp_path / "out.jsonl"
@@ -375,9 +376,9 @@ def test_an_interrupt_leaves_no_half_written_file(weights, folder, tmp_path):
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".out.*")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in error
     assert not list(tmp_path.glob("*out.*"))
 
@@ -389,6 +390,19 @@ def test_the_module_runs_as_a_program():
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "usage: lane_sad detect" in ended.stderr
+
+
+def test_a_name_of_other_bytes_than_utf_8_is_printed_as_it_is(weights, picture, tmp_path):
+    out = os.path.join(os.fsencode(tmp_path), b"\xe9.jsonl")
+    command = [sys.executable, "-m", "lane_sad_ros", "detect", picture, "--output", out]
+    ended = subprocess.run(
+        [*command, "--weights", weights, "--device", "cpu", "--quiet"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},  # as under a locale such as en_GB
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.rstrip().endswith(out)
+    assert os.path.exists(out)
 
 
 def test_bag_headers_carry_nanoseconds():

@@ -96,6 +96,46 @@ def test_no_input_is_replaced(weights: Path, photo: Path, tmp_path: Path, capsys
     assert tree(tmp_path) == before
 
 
+def test_files_beside_those_of_a_bag_are_written_anew(
+    weights: Path, photo: Path, tmp_path: Path, capsys
+) -> None:
+    """A rosbag2 folder is read for its own files alone: what was left in there is no input."""
+    bag = tmp_path / "drive" / "drive_0.mcap"
+    assert cli.main(["bag", "make", str(photo), str(bag), "--labels", str(_label(tmp_path))]) == 0
+    before = bag.read_bytes()
+    for _ in range(2):
+        assert detect(weights, bag.parent, "--output", bag.parent / "lanes.jsonl") == 0
+    assert detect(weights, bag.parent, "--output", bag) == 2
+    assert "would replace the input" in capsys.readouterr().err
+    assert bag.read_bytes() == before
+
+
+def _label(folder: Path) -> Path:
+    """The lanes of `photo`: none."""
+    path = folder / "labels.jsonl"
+    record = {"frame": "mine.jpg", "image_size": [128, 96], "lanes": []}
+    path.write_text(json.dumps(record))
+    return path
+
+
+@pytest.mark.parametrize(("kind", "ending"), [("bdd100k", ".png"), ("culane", ".lines.txt")])
+def test_no_two_images_are_written_to_one_file(
+    weights: Path, photo: Path, tmp_path: Path, capsys, kind: str, ending: str
+) -> None:
+    """As where masks lie beside the images that they are of."""
+    assert cv2.imwrite(str(photo.with_suffix(".png")), np.zeros((96, 128), np.uint8))
+    listing, out = tmp_path / "list", tmp_path / "out"
+    listing.write_text("/mine.jpg\n/mine.jpg\n/mine.png\n")
+    source = f"{kind}:{photo.parent}" + (f":{listing}" if kind == "culane" else "")
+    assert detect(weights, source, "--output", out) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"mine.jpg and mine.png would both become mine{ending}" in said
+    assert not out.exists()
+    listing.write_text("/mine.jpg\n/mine.jpg\n")
+    if kind == "culane":  # an image twice is one
+        assert detect(weights, source, "--output", out) == 0
+
+
 def test_overlays_of_grey_files_are_in_colour(weights: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "grey", tmp_path / "out"
     folder.mkdir()

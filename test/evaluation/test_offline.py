@@ -327,10 +327,25 @@ def test_report_shows_the_worst_frame(tmp_path: Path) -> None:
     assert "Frame 1, 0.05 s" in text and "data:image/jpeg" in text
 
 
+def test_a_report_beside_the_files_of_a_bag_is_written_anew(tmp_path: Path, capsys: Any) -> None:
+    """A rosbag2 folder is read for its own files alone: what was left in there is no input."""
+    (tmp_path / "drive").mkdir()
+    bag = write_bag(tmp_path / "drive" / "drive_0.mcap", {0: STRAIGHT}, {0: STRAIGHT})
+    report, figures = bag.parent / "report.html", bag.parent / "figures.json"
+    outputs = ("--report", report, "--json", figures)
+    for _ in range(2):
+        assert evaluate(bag.parent, "--predictions-topic", "/lane_detector/lanes", *outputs) == 0
+    with pytest.raises(SystemExit):
+        evaluate(bag.parent, "--json", bag)
+    assert "would replace the input" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (["--report", "report.pdf"], "ends in .html"),
+        (["--report", f"{__file__}/a.html"], "test_offline.py is no folder that can be written to"),
+        (["--first-row", "720"], "'720' is no row of an image of 1280x720 pixels"),
         (["--report", "a.html", "--json", "a.json"], "the report writes its numbers there"),
     ],
 )

@@ -176,6 +176,11 @@ def test_thresholds_of_iou_and_probability() -> None:
     assert at_probability[0.99] == Counts(0, 0, 2)
 
 
+def test_the_rows_are_told_however_few() -> None:
+    for first, told in ((710, "the rows 710 there"), (700, "700, 710 there"), (160, "710 there")):
+        assert told in " ".join(score(replay((BOTH, BOTH)), first).notes)
+
+
 def test_the_worst_frames_come_first() -> None:
     empty = lanes(None, None)
     extra = Lanes(SIZE, (lane(0, LEFT), lane(1, RIGHT), lane(0, 100.0)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from lane_sad_ros.lanes import Lane, Lanes
 from lane_sad_ros.pictures.comparison import draw_comparison
 from lane_sad_ros.reports.charts import Axis, Part, Plot, bar
 from lane_sad_ros.reports.drive_report import worst_frames, write_report
-from lane_sad_ros.reports.page import WORST
+from lane_sad_ros.reports.page import WORST, check_report_path
 
 SIZE = (320, 180)
 SLOTS = ("left_1", "right_1")
@@ -147,6 +148,23 @@ def test_a_report_ends_in_html(tmp_path: Path) -> None:
     played = replay([(BOTH, BOTH)])
     with pytest.raises(ValueError, match="HTML page"):
         write_report(tmp_path / "report.json", played, score(played), title="A drive")
+
+
+def test_a_report_that_cannot_be_written_is_told_before(tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "a.html").mkdir()
+    for path, reason in (("a file/new/b.html", "a file is no folder"), ("a.html", "is a folder")):
+        with pytest.raises(ValueError, match=reason):
+            check_report_path(tmp_path / path)
+    assert check_report_path(tmp_path / "new" / "b.html") == tmp_path / "new" / "b.html"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_of_other_bytes_than_utf_8_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    """As of a file that was written under another encoding."""
+    named = os.fsdecode(b"dr\xe9ve.mcap")
+    page, _ = written(tmp_path, replay([(BOTH, BOTH)], bag=named), title=f"Lanes of {named}")
+    assert "Lanes of dr?ve.mcap" in page.text
 
 
 def _numbers(attribute: str, text: str) -> list[float]:

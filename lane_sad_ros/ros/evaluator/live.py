@@ -143,7 +143,7 @@ class LiveReplay:
                     self._check,
                     begin=settings.start_timeout,
                     idle=settings.idle_timeout,
-                    over=player.over if player else lambda: False,
+                    over=player.over if player else None,
                 )
                 whole = True
             finally:

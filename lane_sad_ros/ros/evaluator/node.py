@@ -18,6 +18,7 @@ from lane_sad_ros.formats import lines
 from lane_sad_ros.parameter_fields import ParameterError
 from lane_sad_ros.recordings.message_types import BagError
 from lane_sad_ros.reports.drive_report import write_report
+from lane_sad_ros.reports.page import check_report_path
 from lane_sad_ros.ros import declare, process
 from lane_sad_ros.ros.evaluator.live import LiveReplay
 from lane_sad_ros.ros.evaluator.parameters import EvaluatorParameters
@@ -25,6 +26,7 @@ from lane_sad_ros.ros.playing.external import Ros2BagPlay
 from lane_sad_ros.ros.playing.player import Pace
 from lane_sad_ros.ros.playing.session import SessionError
 
+_PAGE = "report.html"
 _WRITING = 8.0  # seconds that a result in the making gets at the end; ros2 launch kills after ten
 
 
@@ -55,6 +57,11 @@ class LaneEvaluatorNode(Node):
                 "parameter player: ros2_bag needs ros2 bag (apt install ros-$ROS_DISTRO-ros2bag "
                 "ros-$ROS_DISTRO-rosbag2-transport); own plays the bag without"
             )
+        self._folder = Path(self._settings.report).expanduser()
+        try:
+            check_report_path(self._folder / _PAGE)
+        except ValueError as error:
+            raise ParameterError(f"parameter report: {error}") from error
         if self._settings.exit_with_parent:
             process.end_with_parent(self, stop)
         self.exit_code = 1
@@ -98,10 +105,10 @@ class LaneEvaluatorNode(Node):
             raise SessionError("interrupted")
 
     def _leave(self, replay: Replay) -> None:
-        """Writes everything and prints the summary."""
-        folder = Path(self._settings.report).expanduser()
+        """Prints the summary and writes everything."""
         scores = score(replay, self._settings.first_row)
-        with files.writing_lines(folder / "lanes.jsonl") as add:
+        print(in_words(scores, "from image to lanes"), flush=True)
+        with files.writing_lines(self._folder / "lanes.jsonl") as add:
             for frame in replay.frames:
                 if frame.prediction is not None:
                     name, stamp = f"{frame.index:06d}", frame.stamp_ns * 1e-9
@@ -109,10 +116,10 @@ class LaneEvaluatorNode(Node):
         path = Path(self._settings.bag).expanduser()
         title = f"Lanes of {path.name}, {replay.mode}"
         image = images_of(path, replay)
-        write_report(folder / "report.html", replay, scores, title=title, image=image)
-        print(in_words(scores, "from image to lanes"))
+        write_report(self._folder / _PAGE, replay, scores, title=title, image=image)
         print(
-            f"played {replay.mode}: {scores.timing.late} late; left in {folder}{os.sep}", flush=True
+            f"played {replay.mode}: {scores.timing.late} late; left in {self._folder}{os.sep}",
+            flush=True,
         )
 
 

@@ -117,8 +117,8 @@ class EvaluatorParameters:
     )
     idle_timeout: float = parameter(
         10.0,
-        "Seconds without an image or an answer after which a bag that is played by ros2_bag or "
-        "external counts as over.",
+        "Seconds without an image or an answer after which a bag that is played by external, or "
+        "was by ros2_bag, counts as over.",
         change="never",
         lowest=0.1,
         highest=3600.0,

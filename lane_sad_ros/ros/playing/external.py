@@ -100,13 +100,14 @@ def follow(
     *,
     begin: float,
     idle: float,
-    over: Callable[[], bool],
+    over: Callable[[], bool] | None,
 ) -> bool:
     """Returns when a bag whose images have these stamps was played and answered.
 
     That is when its last image is answered, or nothing came for `idle` seconds, or it begins again;
-    gives whether it did. begin: seconds the player gets to begin. over: whether the player is known
-    to have finished. check: raises SessionError where it makes no sense to go on.
+    gives whether it did. begin: seconds the player gets to begin. over: whether the player has
+    finished, None for one that is not known; one that goes on is waited for through every pause of
+    the drive. check: raises SessionError where it makes no sense to go on.
     Raises SessionError if nothing is played, or images without stamps.
     """
     times, last = Counter(stamps), stamps[-1]
@@ -130,11 +131,11 @@ def follow(
             )
         if any(repeated >= times[stamp] for stamp, repeated in listener.repeated.items()):
             return True
-        quiet = now - since
-        if not heard[0] and over():
+        quiet, finished = now - since, over is not None and over()
+        if not heard[0] and finished:
             raise SessionError(f"the bag was played, and no image arrived on {listener.topic}")
-        if not heard[0] and quiet > begin:
+        if not heard[0] and over is None and quiet > begin:
             raise SessionError(f"nobody played images on {listener.topic} within {begin:g} s")
-        if heard[0] and quiet > idle:
+        if heard[0] and (finished or over is None) and quiet > idle:
             break
     return False

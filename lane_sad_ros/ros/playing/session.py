@@ -187,8 +187,12 @@ class Session(Generic[F]):
             yield before
 
     def in_real_time(self, frames: Iterable[F]) -> Played[F]:
-        """Each frame when `frames` gives it, as from a camera: a slow node leaves some out."""
+        """Each frame when `frames` gives it, as from a camera: a slow node leaves some out.
+
+        While the detector calls frames bad it is not waited for in vain, however many there are.
+        """
         pending: deque[Sent[F]] = deque()
+        refused = 0.0  # when the detector last had called more frames bad
         try:
             for index, frame in enumerate(frames):
                 pending.append(self._player.publish(frame))
@@ -196,7 +200,10 @@ class Session(Generic[F]):
                     pending[0], _ = self._wait(pending[0], repeat=True, refusable=True)
                 yield from self._settled(pending)
                 self._check()
-                if pending and time.monotonic() - pending[0].time > self._patience:
+                now = time.monotonic()
+                if self._refused():
+                    self._bad, refused = self._told_bad(), now
+                if pending and now - max(pending[0].time, refused) > self._patience:
                     raise SessionError(f"no answer for {self._patience:g} s{self.complaint()}")
             while pending and self._wait(pending[-1], repeat=False, refusable=False)[1]:
                 yield from self._settled(pending)

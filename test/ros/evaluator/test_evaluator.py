@@ -208,6 +208,20 @@ def test_true_lanes_that_are_not_there_are_said_and_time_is_measured(detector, e
     assert evaluate(bag, truth_topic="").exit_code == 0
 
 
+def test_figures_are_told_before_they_are_written(detector, evaluate, bag, monkeypatch, capfd):
+    """As on a full disk: measuring them again would take as long as the drive."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", "report.html")
+
+    detector()
+    monkeypatch.setattr("lane_sad_ros.ros.evaluator.node.write_report", full)
+    result = evaluate(bag)
+    assert result.exit_code == 1
+    assert "No space left on device" in result.problems
+    assert "10 frames, 10 with true lanes, 10 answered, 0 not" in capfd.readouterr().out
+
+
 def test_no_detector(evaluate, bag):
     result = evaluate(bag, start_timeout=0.1)
     assert result.exit_code == 1
@@ -414,6 +428,18 @@ def test_in_real_time_ros2_bag_play_is_taken_where_it_is_installed(
     assert topics == ["/camera/camera_info", IMAGES, "/truth/lanes"]
 
 
+def test_a_pause_of_the_drive_is_not_its_end_while_ros2_bag_play_goes_on(
+    detector, evaluate, tmp_path, ros2_bag
+):
+    ours = "[sys.executable, '-m', 'lane_sad_ros.ros.playing.node', sys.argv[3], '--rate', '0.05']"
+    ros2_bag(f"os.execv(sys.executable, {ours})")
+    detector()
+    bag = write_bag(tmp_path / "a.mcap", 3, truth=true_lanes())  # an image a second
+    result = evaluate(bag, pace="real_time", rate=0.05, idle_timeout=0.3)
+    assert (result.exit_code, result.problems) == (0, "")
+    assert result.answered == [True] * 3
+
+
 def test_a_ros2_bag_play_that_fails_ends_it(detector, evaluate, bag, ros2_bag):
     ros2_bag("sys.exit(3)")
     detector()
@@ -471,6 +497,7 @@ def test_signals_end_it_in_order_with_what_was_measured(detector, client, tmp_pa
         ),
         (["-p", "bag:=a.mcap", "-p", "pace:=slow"], "pace: must be one of step, real_time"),
         (["-p", "bag:=a.mcap", "-p", "detector:=lane_detector"], "full name of a node"),
+        (["-p", "bag:=a.mcap", "-p", f"report:={__file__}/a"], "parameter report: "),
         (["--", "a.mcap"], "unknown argument a.mcap"),
     ],
 )
