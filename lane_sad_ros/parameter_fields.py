@@ -99,9 +99,9 @@ def read_section(
 ) -> dict[str, Any]:
     """The values that a parameter file of ROS holds for a node.
 
-    As for the node itself, its own section comes before those for all nodes (/**), and sections of
-    other nodes do not matter. namespace: of the node, whom no section has to be for; None: a
-    section is needed, of whatever namespace.
+    As for the node itself, sections for all nodes (/**) count too, of two values the one further
+    down, and sections of other nodes do not matter. namespace: of the node, whom no section has to
+    be for; None: a section is needed, of whatever namespace.
     Raises ParameterError that names the file and what is wrong with it.
     """
     try:
@@ -122,7 +122,7 @@ def read_section(
     own = [name for name in sections if last[name] == node]
     if namespace is None and len(own) > 1:
         raise ParameterError(f"{path}: is for several nodes: {', '.join(own)}; leave one of them")
-    fitting = [*(name for name in sections if last[name] in _WILDCARDS), *own]
+    fitting = [name for name in sections if name in own or last[name] in _WILDCARDS]
     if namespace is None and not fitting:
         raise ParameterError(
             f"{path}: is for {', '.join(sections)}; a section {node} or /** is needed"

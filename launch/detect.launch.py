@@ -163,8 +163,7 @@ def _detector(given: Given, environment: dict[str, str]) -> LifecycleNode:
         parameters["weights"] = existing("weights", given["weights"])
     if given["cameras"]:
         parameters["cameras"] = _names(given["cameras"]) or [""]
-    if given["use_sim_time"] or given["bag"]:
-        parameters["use_sim_time"] = _sim_time(given, params_file)
+    parameters |= _sim_time(given, params_file)
 
     cameras = _cameras(given, params_file)
     prefixes = [f"{name}/" for name in cameras] or [""]
@@ -233,6 +232,7 @@ def _rviz(given: Given, environment: dict[str, str]) -> Node:
     base_frame = given["base_frame"] or _in_file("base_frame", given, params_file)
     if base_frame:
         arguments += ["-f", base_frame]
+    clock = _sim_time(given, params_file)
     return Node(
         package="rviz2",
         executable="rviz2",
@@ -241,7 +241,7 @@ def _rviz(given: Given, environment: dict[str, str]) -> Node:
         remappings=[(f"/lane_detector/{name}", f"{node}/{name}") for name in OUTPUTS]
         if node != "/lane_detector"
         else [],
-        parameters=[{"use_sim_time": _sim_time(given, params_file)}],
+        parameters=[clock] if clock else [],
         additional_env=environment,
         output="log",
     )
@@ -259,11 +259,16 @@ def _cameras(given: Given, params_file: str) -> list[str]:
     return list(filter(None, names))
 
 
-def _sim_time(given: Given, params_file: str) -> bool:
-    """Whether the node will take its time from /clock."""
+def _sim_time(given: Given, params_file: str) -> dict[str, bool]:
+    """The parameter that takes the time from /clock; none where it is left to a launch file around
+    this one (SetParameter).
+    """
     if given["use_sim_time"]:
-        return given["use_sim_time"] == "true"
-    return bool(given["bag"] or _in_file("use_sim_time", given, params_file))
+        return {"use_sim_time": given["use_sim_time"] == "true"}
+    in_file = _in_file("use_sim_time", given, params_file)
+    if given["bag"] or in_file is not None:
+        return {"use_sim_time": bool(given["bag"] or in_file)}
+    return {}
 
 
 def _in_file(name: str, given: Given, params_file: str) -> Any:

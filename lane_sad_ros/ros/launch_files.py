@@ -15,15 +15,18 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
+from launch_ros.utilities import prefix_namespace
 
 SHARE = Path(get_package_share_directory("lane_sad_ros"))
-BOOLEAN = ["true", "false"]
+BOOLEAN = ["true", "false", "True", "False"]  # as YAML and as Python write it
 # Fast DDS 2 (Jazzy) reads the first, Fast DDS 3 (from Kilted on) the second.
 _PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _CHOSEN = (*_PROFILES, "FASTDDS_BUILTIN_TRANSPORTS")  # where the user has chosen transports
 
 Given = dict[str, str]
-"""The values of a launch file's arguments by their names."""
+"""The values of a launch file's arguments by their names: true and false in small letters, and the
+namespace with those that a launch file around it has pushed.
+"""
 
 
 def argument(
@@ -74,15 +77,21 @@ def description(
     """
 
     def run(context: LaunchContext) -> list[Any]:
-        given = {
-            item.name: LaunchConfiguration(item.name).perform(context).strip() for item in arguments
-        }
+        given = {item.name: _value(item.name, context) for item in arguments}
+        # As launch_ros puts it together for the nodes.
+        pushed = context.launch_configurations.get("ros_namespace")
+        given["namespace"] = prefix_namespace(pushed, given["namespace"])
         try:
             return start(given)
         except ValueError as error:
             raise RuntimeError(f"{Path(file).name}: {error}") from error
 
     return LaunchDescription([*arguments, OpaqueFunction(function=run)])
+
+
+def _value(name: str, context: LaunchContext) -> str:
+    text = str(LaunchConfiguration(name).perform(context)).strip()
+    return text.lower() if text in BOOLEAN else text
 
 
 def transport(given: Given) -> dict[str, str]:

@@ -53,22 +53,24 @@ def launch(tmp_path: Path) -> Callable[..., Arguments]:
     interpreter = tmp_path / "an interpreter"
     _write_recorder(interpreter, record)
 
-    def run(*arguments: str, environment: dict[str, str] | None = None) -> Arguments:
+    def run(
+        *arguments: str, environment: dict[str, str] | None = None, command: list[str] = LAUNCH
+    ) -> Arguments:
         variables = {
             name: value
             for name, value in os.environ.items()
             if not name.endswith("_DEFAULT_PROFILES_FILE")
         }
         result = subprocess.run(
-            [*LAUNCH, f"python:={interpreter}", *arguments],
+            [*command, f"python:={interpreter}", *arguments],
             env={**variables, "ROS_LOG_DIR": str(tmp_path / "log"), **(environment or {})},
             capture_output=True,
             text=True,
             timeout=60,
         )
         assert result.returncode == 0, result.stdout + result.stderr
-        command, variables = json.loads(record.read_text())
-        options = command[command.index("--ros-args") + 1 :]
+        got, variables = json.loads(record.read_text())
+        options = got[got.index("--ros-args") + 1 :]
         pairs = [pair for pair in itertools.pairwise(options) if pair[0][0] == "-"]
         parameters: Arguments = {}
         for flag, file in pairs:
@@ -200,6 +202,12 @@ def test_simulated_time(launch: Callable[..., Arguments]) -> None:
     assert launch("use_sim_time:=true")["parameters"]["use_sim_time"] is True
 
 
+def test_true_and_false_may_be_written_as_in_python(launch: Callable[..., Arguments]) -> None:
+    parameters = launch("use_sim_time:=True", "tracking:=False", "rviz:=False")["parameters"]
+    assert parameters["use_sim_time"] is True
+    assert parameters["tracking"] is False
+
+
 @pytest.mark.parametrize(
     "variable", ["FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"]
 )
@@ -276,7 +284,7 @@ def test_rviz_shows_the_topics_of_the_node(
 ) -> None:
     launch("rviz:=true", "base_frame:=base_footprint", *arguments)
     command, _ = json.loads(rviz.read_text())
-    assert _sim_time(command) is False
+    assert "--params-file" not in command
     assert Path(command[command.index("-d") + 1]).name == "lanes.rviz"
     assert command[command.index("-f") + 1] == "base_footprint"
     displays = yaml.safe_load((ROOT / "rviz" / "lanes.rviz").read_text())["Visualization Manager"]
@@ -301,6 +309,29 @@ def test_rviz_has_the_time_of_the_node(
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"use_sim_time": True}}}))
     launch("rviz:=true", f"params_file:={file}" if in_file else "use_sim_time:=true")
     assert _sim_time(json.loads(rviz.read_text())[0]) is True
+
+
+def test_a_launch_file_around_it_has_the_say(
+    launch: Callable[..., Arguments], rviz: Path, tmp_path: Path
+) -> None:
+    around = tmp_path / "around.launch.py"
+    around.write_text(
+        "from launch import LaunchDescription\n"
+        "from launch.actions import IncludeLaunchDescription\n"
+        "from launch_ros.actions import PushRosNamespace, SetParameter\n"
+        "def generate_launch_description():\n"
+        "    return LaunchDescription([\n"
+        "        PushRosNamespace('car'), SetParameter('use_sim_time', True),\n"
+        f"        IncludeLaunchDescription({str(ROOT / 'launch' / 'detect.launch.py')!r})])\n"
+    )
+    file = f"params_file:={_cameras_file(tmp_path, ['left'])}"
+    got = launch("rviz:=true", file, "image:=image_raw", command=["ros2", "launch", str(around)])
+    assert got["log_level"] == ["car.lane_detector:=info"]
+    assert {"__ns:=/car", "left/image:=left/image_raw"} <= set(got["remappings"])
+    command, _ = json.loads(rviz.read_text())
+    assert "/lane_detector/markers:=/car/lane_detector/left/markers" in command
+    assert "use_sim_time:=True" in command
+    assert "--params-file" not in command  # which would come before it
 
 
 class Launch:

@@ -276,11 +276,20 @@ def test_of_a_parameter_file_for_many_nodes_the_detector_s_section_counts(tmp_pa
     path = tmp_path / "bringup.yaml"
     own = "{ros__parameters: {camera_height: 1.5}}"
     path.write_text(
-        f"{name}: {own}\n/**: {{ros__parameters: {{camera_height: 2.5, camera_x: 1}}}}\n"
+        f"/**: {{ros__parameters: {{camera_height: 2.5, camera_x: 1}}}}\n{name}: {own}\n"
         "rear_lane_detector: {ros__parameters: {camera_height: 0.9, camera_y: 3.0}}\n"
         "slam_toolbox: {ros__parameters: {base_frame: base_footprint}}\n"
     )
     assert RoadParameters.from_file(path) == RoadParameters(camera_height=1.5, camera_x=1.0)
+
+
+def test_of_two_sections_that_count_the_one_further_down_does_as_for_the_node(tmp_path):
+    path = tmp_path / "bringup.yaml"
+    path.write_text(
+        "lane_detector: {ros__parameters: {camera_height: 1.5, camera_x: 2}}\n"
+        "/**: {ros__parameters: {camera_height: 2.5}}\n"
+    )
+    assert RoadParameters.from_file(path) == RoadParameters(camera_height=2.5, camera_x=2.0)
 
 
 def test_no_parameter_of_the_node_is_taken_for_a_misspelt_one(tmp_path):

@@ -14,6 +14,7 @@ from lane_sad_ros.road.camera import CalibrationError, CameraModel
 from lane_sad_ros.road.ground import GroundProjector, Mounting
 from lane_sad_ros.ros import qos
 from lane_sad_ros.ros.detector.parameters import DetectorParameters
+from lane_sad_ros.ros.detector.topics import Topic
 from lane_sad_ros.ros.detector.transforms import Transforms, UnknownTransform
 
 _HELD = 5  # camera_infos in the queue; only the newest counts
@@ -43,14 +44,15 @@ class CameraGround:
     def __init__(
         self,
         node: LifecycleNode,
-        topic: str,
+        topic: Topic,
         settings: DetectorParameters,
         transforms: Transforms,
         *,
         rectified: bool = False,
     ) -> None:
         """topic: of camera_info. rectified: whether the images are, see `CameraModel.from_info`."""
-        self.topic = topic
+        self.topic = topic.name
+        self._asked = topic.asked
         self._rectified = rectified
         self._node = node
         self._settings = settings
@@ -76,7 +78,7 @@ class CameraGround:
         """
         if len(self._subscriptions) != 1:
             return
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        publishers = self._node.get_publishers_info_by_topic(self._asked)
         if any(map(qos.is_latched, publishers)):
             self._subscribe(qos.latched_qos())
 
@@ -121,7 +123,7 @@ class CameraGround:
 
     def _subscribe(self, profile: QoSProfile) -> None:
         self._subscriptions.append(
-            self._node.create_subscription(CameraInfo, self.topic, self._received, profile)
+            self._node.create_subscription(CameraInfo, self._asked, self._received, profile)
         )
 
     def _received(self, message: CameraInfo) -> None:
@@ -132,6 +134,7 @@ class CameraGround:
             message.distortion_model,
             tuple(message.d),
             tuple(message.k),
+            tuple(message.r),
             tuple(message.p),
             message.binning_x,
             message.binning_y,
@@ -173,7 +176,8 @@ class CameraGround:
         else:
             off, no_frame, unknown = height, height, f"{height}, or "
         if not settings.use_tf:
-            raise self._problem("no_mounting", f"use_tf is off: {stay} {off}")
+            # A choice, also where there was a mounting before.
+            raise NoGround("no_mounting", f"use_tf is off: {stay} {off}", False)
         frame = header.frame_id
         if not frame:
             raise self._problem(

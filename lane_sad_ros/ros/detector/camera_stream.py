@@ -61,7 +61,8 @@ class CameraStream:
         warn: Warn,
     ) -> None:
         self.name = name
-        self.topic = topics.image_topic(node, name, settings.image_transport)
+        self._images = topics.image_topic(node, name, settings.image_transport)
+        self.topic = self._images.name
         self.outputs = Outputs(node, name, settings, warn)
         self._node = node
         self._settings = settings
@@ -102,7 +103,7 @@ class CameraStream:
 
         self._subscription = self._node.create_subscription(
             CompressedImage if settings.image_transport == "compressed" else Image,
-            self.topic,
+            self._images.asked,
             received,
             qos.image_qos(settings.image_reliability, settings.image_depth),
             event_callbacks=SubscriptionEventCallbacks(
@@ -237,7 +238,7 @@ class CameraStream:
         """Why no image has come for too long, empty where one has."""
         if self._monitor.silence(now) <= self._settings.stale_after:
             return ""
-        return topics.why_silent(self._node, self.topic, self._settings.image_transport)
+        return topics.why_silent(self._node, self._images, self._settings.image_transport)
 
     def _understand(self, task: Task, detection: Detection) -> Road:
         """The road that the lanes of a frame tell of: on the ground where it is calibrated."""

@@ -22,7 +22,7 @@ from rclpy.event_handler import QoSSubscriptionEventType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lane_sad_ros.detection import Frame, LaneDetector, segmentation_to_image
 from lane_sad_ros.lanes import SLOTS_6
@@ -351,6 +351,37 @@ def test_cameras_that_are_ready_together_run_as_one_batch(start_node, client):
     status = client.status(": camera front")
     assert status is not None
     assert status.values["topic"] == "/front/image"
+
+
+def test_cameras_that_are_remapped_to_each_other_are_swapped(start_node, client):
+    swap = {"left": "right", "right": "left"}
+    rules = [
+        f"{camera}/{name}:={other}/{name}"
+        for camera, other in swap.items()
+        for name in ("image", "camera_info")
+    ]
+    start_node(cameras=list(swap), arguments=[part for rule in rules for part in ("-r", rule)])
+    topics = {camera: client.lanes(f"/lane_detector/{camera}/lanes") for camera in swap}
+    widths = {"left": 128, "right": 200}
+    images = {name: client.publisher(Image, f"/{name}/image", RELIABLE) for name in swap}
+
+    def answered() -> bool:
+        for name, publisher in images.items():
+            publisher.publish(bgr_image(scene(widths[name], 64)))
+        return all(client.received[topic] for topic in topics.values())
+
+    wait_until(answered, "lanes of both cameras")
+    for camera, other in swap.items():
+        assert {each.image_width for each in client.received[topics[camera]]} == {widths[other]}
+
+    client.publisher(CameraInfo, "/right/camera_info").publish(CameraInfo())
+
+    def refused(camera: str) -> bool:
+        status = client.status(f": camera {camera}")
+        return status is not None and bool(status.count("without ground: bad_camera_info"))
+
+    wait_until(lambda: answered() and refused("left"), "the left camera's calibration")
+    assert not refused("right")
 
 
 def test_a_frame_that_cannot_be_used_does_not_spoil_the_batch(start_node, client):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from harness import bgr_image, wait_until
@@ -187,6 +188,19 @@ def test_rectified_images_have_the_camera_of_p(start_node, client, detector, top
 
     right = np.allclose(ground(wait_until(on_ground), 2)[:, 1], LINES[1], atol=0.03)
     assert right is (topic == "/cam/image_rect")
+
+
+def test_a_calibration_that_changes_in_r_alone_is_noticed(start_node, client, detector, drive):
+    start_node(**MOUNTED)
+    listen(client, lanes=LaneArray)
+    calibrations = calibrated(client, camera_info())
+    before = ground(until_on_ground(drive), 2)
+    turned = cv2.Rodrigues(np.array([0.0, 0.035, 0.0]))[0].ravel()
+    calibrations.publish(camera_info(r=turned))
+    wait_until(
+        lambda: not np.allclose(ground(drive("lanes")["lanes"], 2), before, atol=0.1),
+        "lanes by the new calibration",
+    )
 
 
 def test_a_calibration_that_was_published_before_the_node_began_is_heard_and_kept(
@@ -485,6 +499,23 @@ def test_only_tf_is_advised_for_several_cameras(start_node, client, detector):
     said = wait_until(why, "the reason")
     assert "TF knows" in said
     assert "camera_height" not in said
+
+
+def test_a_road_that_is_given_up_while_the_node_runs_is_no_problem(
+    start_node, client, detector, drive
+):
+    start_node(**MOUNTED, use_tf=False)
+    listen(client, lanes=LaneArray)
+    calibrated(client, camera_info())
+    until_on_ground(drive)
+    assert client.set("camera_height", 0.0).successful
+
+    def told() -> Any:
+        assert not drive("lanes")["lanes"].ground_frame
+        status = client.status()
+        return status is not None and "use_tf is off" in status.values["ground"] and status
+
+    assert wait_until(told, "why lanes stay in pixels").level == "OK"
 
 
 # --- TF
