@@ -53,7 +53,7 @@ def test_every_parameter_is_described(start_node, client):
         ("autostart", True, "read-only"),
         ("existence_threshold", 1.5, "Max: 1.0"),
         ("existence_threshold", -0.5, "between 0 and 1"),
-        ("point_threshold", 1, "point_threshold"),
+        ("point_threshold", 1, "Wrong parameter type"),
         ("overlay_quality", 0, "Min: 1"),
         ("no_such_parameter", 1, "undeclared"),
     ],
