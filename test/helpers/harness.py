@@ -62,7 +62,7 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import QoSProfile  # noqa: E402
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from lane_sad_ros.lanes import SLOTS_6, Decoding, LaneLayout, Lanes  # noqa: E402
@@ -132,7 +132,9 @@ class Client:
         self.log: list[str] = []
         self._stamp = 0
         self._publishers: dict[str, Any] = {}
-        node.create_subscription(Log, "/rosout", self._on_log, 100)
+        # With what was said before this node discovered the one that said it.
+        earlier = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(Log, "/rosout", self._on_log, earlier)
         self.listen(DiagnosticArray, "/diagnostics")
 
     def _on_log(self, message: Log) -> None:
