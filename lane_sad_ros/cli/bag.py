@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lane_sad_ros.arguments import add_quiet, add_rate, add_topic, positive
-from lane_sad_ros.cli.common import Problems, files_read, input_errors
+from lane_sad_ros.cli.common import Problems, input_errors
 from lane_sad_ros.files import is_among
 from lane_sad_ros.formats.bag import write_bag
 from lane_sad_ros.formats.drives import GAP, open_drive
@@ -24,7 +24,7 @@ from lane_sad_ros.names import (
     TF_TOPIC,
     TRUTH_TOPIC,
 )
-from lane_sad_ros.recordings.bags import is_bag
+from lane_sad_ros.recordings.bags import files_read, is_bag
 from lane_sad_ros.recordings.camera_info import read_camera_info
 from lane_sad_ros.recordings.sources import IMAGE_RATE
 from lane_sad_ros.recordings.storage import STORAGE_ENDINGS

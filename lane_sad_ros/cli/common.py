@@ -16,8 +16,6 @@ from tqdm import tqdm
 from lane_sad_ros.arguments import add_weights, count, share
 from lane_sad_ros.files import is_among
 from lane_sad_ros.names import AUTO, engines_text
-from lane_sad_ros.recordings.bags import is_bag
-from lane_sad_ros.recordings.storage import METADATA, storage_files
 from lane_sad_ros.reports.page import check_report_path
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only for the commands that compute
@@ -119,16 +117,6 @@ def check_outputs(options: argparse.Namespace, inputs: Iterable[str | Path | Non
             options.parser.error(f"{path}: this would replace the input")
     if options.report and options.json and options.report.with_suffix(".json") == options.json:
         options.parser.error(f"--json {options.json}: the report writes its numbers there")
-
-
-def files_read(path: Path) -> list[Path]:
-    """What is read of an input: of a bag that is a folder its own files, not what lies beside them.
-
-    Raises ValueError for a metadata.yaml that is not one of a bag.
-    """
-    if path.is_dir() and is_bag(path):
-        return [path / METADATA, *storage_files(path)]
-    return [path]
 
 
 @contextmanager

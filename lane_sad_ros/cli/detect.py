@@ -17,7 +17,6 @@ from lane_sad_ros.cli.common import (
     CommandError,
     Problems,
     add_detector_options,
-    files_read,
     input_errors,
     make_detector,
 )
@@ -227,15 +226,11 @@ def _check_output(options: argparse.Namespace, source: FrameSource) -> None:
         error(f"--output {output}: a file is in the way of this folder")
     folder = source.path if source.kind == "folder" else source.path.parent
     given = [options.camera_info, options.params_file, options.weights]
-    if source.kind == "bag":
-        with input_errors():
-            given += files_read(source.path)
     if kind_of(options.input) in ("tusimple", "culane"):
         given.append(dataset_input(options.input).listing)
     written = [output] if ending else [output / name for name in (_LINES, _OVERLAY)]
     if (
-        any(is_among(path, given) for path in written)
-        or (source.kind != "bag" and any(map(source.reads, written)))
+        any(source.reads(path) or is_among(path, given) for path in written)
         or output.resolve() == source.path.resolve()
         or (ending == "" and source.names and output.resolve() == folder.resolve())
     ):

@@ -17,7 +17,6 @@ from lane_sad_ros.cli.common import (
     add_detector_options,
     add_outputs,
     check_outputs,
-    files_read,
     input_errors,
     make_detector,
 )
@@ -26,6 +25,7 @@ from lane_sad_ros.evaluation.replay import Replay
 from lane_sad_ros.evaluation.scores import FIRST_ROW, in_words, score
 from lane_sad_ros.formats.tusimple import IMAGE_SIZE
 from lane_sad_ros.names import DETECTOR, TRUTH_TOPIC
+from lane_sad_ros.recordings.bags import files_read
 from lane_sad_ros.reports.drive_report import write_report
 from lane_sad_ros.road.model import RoadModel
 

@@ -47,6 +47,16 @@ def is_bag(path: Path) -> bool:
     return ending_of(path) in BAG_SUFFIXES
 
 
+def files_read(path: Path) -> list[Path]:
+    """What is read of an input: of a bag that is a folder its own files, not what lies beside them.
+
+    Raises ValueError for a metadata.yaml that is not one of a bag.
+    """
+    if path.is_dir() and is_bag(path):
+        return [path / METADATA, *storage_files(path)]
+    return [path]
+
+
 @dataclass(frozen=True)
 class TopicInfo:
     """A topic of a bag.

@@ -282,6 +282,13 @@ class _Bag(FrameSource):
     def rate(self) -> float:
         return self._messages.rate
 
+    def reads(self, path: Path) -> bool:
+        return is_among(path, self._files)
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return bags.files_read(self.path)
+
     def __iter__(self) -> Iterator[SourceFrame]:
         try:
             for index, recorded in enumerate(self._messages.raw()):

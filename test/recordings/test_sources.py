@@ -112,6 +112,17 @@ def test_a_bag_gives_images_with_their_header(tmp_path, encoding):
     assert shades(frames) == [0, 1, 2]
 
 
+def test_a_bag_in_a_folder_is_read_for_its_own_files_alone(tmp_path):
+    folder = tmp_path / "drive"
+    with writing.writing_bag(folder / "drive_0.mcap") as writer:
+        writer.write("/image", image_message(20, 1), 1)
+    beside = folder / "calibration.yaml"
+    beside.touch()
+    source = open_frames(folder)
+    assert source.reads(folder / "drive_0.mcap")
+    assert not source.reads(beside)
+
+
 def test_a_bag_without_stamps_takes_the_time_of_recording(tmp_path):
     path = tmp_path / "a.mcap"
     with writing.writing_bag(path) as writer:
