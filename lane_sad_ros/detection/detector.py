@@ -31,7 +31,7 @@ from lane_sad_ros.detection.engines import (
 from lane_sad_ros.detection.engines.auto import choose, failure, named
 from lane_sad_ros.detection.engines.cuda import Captured
 from lane_sad_ros.detection.peaks import RowPeaks, make_row_peaks
-from lane_sad_ros.detection.preprocess import alike, make_preprocessor
+from lane_sad_ros.detection.preprocess import make_preprocessor
 from lane_sad_ros.frames import Frame
 from lane_sad_ros.lanes import LaneLayout, Lanes
 from lane_sad_ros.network.onnx_file import read_onnx
@@ -214,10 +214,7 @@ class LaneDetector:
     def _detect(self, frames: Sequence[Frame], segmentation: bool) -> list[Detection]:
         clock = _Clock(self._device)
         decoding = self.thresholds
-        # Frames of one kind are resized together.
-        order = sorted(range(len(frames)), key=lambda index: alike(frames[index]))
-        arranged = [frames[index] for index in order]
-        pixels = self._preprocess(arranged)
+        pixels = self._preprocess(frames)
         clock.mark("preprocess")
         if self._captured:
             reduced, logits = self._captured(pixels)
@@ -245,15 +242,14 @@ class LaneDetector:
             self._peaks.rows,
             self.layout,
             decoding,
-            [frame.size for frame in arranged],
+            [frame.size for frame in frames],
         )
         clock.mark("decode")
         stages = clock.seconds()
-        detections = [
+        return [
             Detection(lanes, maps[index] if maps is not None else None, stages)
             for index, lanes in enumerate(found)
         ]
-        return [detections[index] for index in np.argsort(order)]
 
     def answers(self) -> bool:
         """Whether the device still works. Once CUDA has failed, it has failed for the process."""

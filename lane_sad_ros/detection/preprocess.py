@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,47 +45,40 @@ class Preprocessor:
     def __call__(self, frames: Sequence[Frame]) -> Tensor:
         """Pixels, uint8 B×3×H×W RGB in channels-last memory, of the layout's input size.
 
-        frames: those `alike` go together if they are neighbours. The next call may overwrite the
-        pixels.
+        The next call may overwrite them.
         """
-        images, orders = self.upload(frames)
-        return self.resize(*images, orders=orders)
+        alike: dict[tuple[tuple[int, ...], str], list[int]] = {}
+        for index, frame in enumerate(frames):
+            alike.setdefault((frame.pixels.shape, frame.order), []).append(index)
+        resized = [torch.empty(0)] * len(frames)
+        for (_, order), indices in alike.items():
+            images = self._resize(self.upload([frames[index] for index in indices]), order)
+            for index, image in zip(indices, images, strict=True):
+                resized[index] = image
+        return torch.stack(resized).contiguous(memory_format=torch.channels_last)
 
-    def upload(self, frames: Sequence[Frame]) -> tuple[list[Tensor], tuple[str, ...]]:
-        """The crops on the device, those of neighbours that are `alike` as one tensor.
-
-        Each uint8 n×H×W×C, C 3 or 1, and the order of its channels.
-        """
+    def upload(self, frames: Sequence[Frame]) -> Tensor:
+        """The crops of frames of one shape on the device, uint8 B×H×W×C, C 3 or 1."""
+        crops = [self._crop(frame) for frame in frames]
         pinned = self.device.type == "cuda"
-        uploaded, orders = [], []
-        for (_, order), group in itertools.groupby(frames, alike):
-            crops = [self._crop(frame) for frame in group]
-            # PyTorch keeps pinned memory, and hands it out again when it has been uploaded.
-            staged = torch.empty(
-                (len(crops), *crops[0].shape), dtype=torch.uint8, pin_memory=pinned
-            )
-            images = torch.empty_like(staged, device=self.device)
-            copy = map if len(crops) == 1 else self._threads.map
-            copies = copy(np.copyto, staged.numpy(), crops)
-            for image, source, _ in zip(images, staged, copies, strict=True):
-                image.copy_(source, non_blocking=pinned)
-            uploaded.append(images)
-            orders.append(order)
-        return uploaded, tuple(orders)
+        # PyTorch keeps pinned memory, and hands it out again when it has been uploaded.
+        staged = torch.empty((len(crops), *crops[0].shape), dtype=torch.uint8, pin_memory=pinned)
+        images = torch.empty_like(staged, device=self.device)
+        copy = map if len(crops) == 1 else self._threads.map
+        copies = copy(np.copyto, staged.numpy(), crops)
+        for image, source, _ in zip(images, staged, copies, strict=True):
+            image.copy_(source, non_blocking=pinned)
+        return images
 
-    def resize(self, *images: Tensor, orders: Sequence[str]) -> Tensor:
-        """The pixels of all that `upload` has given; does not wait for the device."""
+    def _resize(self, images: Tensor, order: str) -> Tensor:
+        # The 8-bit kernel exists for the CPU only; it rounds too. CUDA's would copy what is in
+        # channels-last memory before and after.
+        planes = images.permute(0, 3, 1, 2)
+        planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
         size = self.layout.input_size[::-1]
-        parts = []
-        for part, order in zip(images, orders, strict=True):
-            # The 8-bit kernel exists for the CPU only; it rounds too. CUDA's would copy what is in
-            # channels-last memory before and after.
-            planes = part.permute(0, 3, 1, 2)
-            planes = planes.to(torch.float32, memory_format=torch.contiguous_format)
-            planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
-            planes = planes.round_().clamp_(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
-            parts.append(planes.flip(1) if order == "bgr" else planes)
-        return torch.cat(parts).contiguous(memory_format=torch.channels_last)
+        planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
+        planes = planes.round_().clamp_(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+        return planes.flip(1) if order == "bgr" else planes
 
     @functools.cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -126,11 +118,6 @@ class HostPreprocessor(Preprocessor):
                 pixels = target.permute(1, 2, 0).numpy()
                 cv2.mixChannels([pixels.copy()], [pixels], [0, 2, 1, 1, 2, 0])
         return self._batch
-
-
-def alike(frame: Frame) -> tuple[tuple[int, ...], str]:
-    """Equal for frames that can be uploaded and resized together."""
-    return frame.pixels.shape, frame.order
 
 
 def make_preprocessor(layout: LaneLayout, device: torch.device) -> Preprocessor:

@@ -81,9 +81,7 @@ def test_images_are_uploaded_from_pinned_memory_that_no_later_one_overwrites() -
     preprocess = Preprocessor(layout, torch.device("cuda"))
     shape = (*layout.image_size[::-1], 3)
     torch.cuda._sleep(100_000_000)  # the device lags behind while all are staged
-    kept = [
-        preprocess.upload([Frame(np.full(shape, shade, np.uint8))] * 3)[0][0] for shade in SHADES
-    ]
+    kept = [preprocess.upload([Frame(np.full(shape, shade, np.uint8))] * 3) for shade in SHADES]
     for images, shade in zip(kept, SHADES, strict=True):
         assert (images == shade).all()
 
